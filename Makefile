@@ -1,0 +1,125 @@
+# nvmf-p2pd. One non-recursive makefile; everything built lies under O.
+#
+#   make                          the daemon and the unit tests
+#   make check-unit               run the unit tests
+#   make SAN=address,undefined    a sanitized build (SAN=thread too), in its own folder
+#   make lint                     format, static analysis, include order, scripts
+#   make install PREFIX= DESTDIR=
+#   make V=1 WERROR=1             show commands; warnings are errors (as CI does)
+
+VERSION := 0.1.0
+
+PREFIX     ?= /usr/local
+SBINDIR    ?= $(PREFIX)/sbin
+SYSCONFDIR ?= /etc
+MANDIR     ?= $(PREFIX)/share/man
+DOCDIR     ?= $(PREFIX)/share/doc/nvmf-p2pd
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+INSTALL    ?= install
+
+SAN ?=
+comma := ,
+O   ?= build/$(if $(SAN),san-$(subst $(comma),-,$(SAN)),out)
+
+ifeq ($(origin CC),default)
+CC         := gcc
+endif
+PKG_CONFIG ?= pkg-config
+PKGS       := libibverbs librdmacm libnvme liburing libconfig libbsd-overlay libsystemd uuid
+ifneq ($(filter-out clean lint format,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell $(PKG_CONFIG) --exists --print-errors $(PKGS) check 2>&1 && echo yes),yes)
+$(error missing libraries: $(shell $(PKG_CONFIG) --errors-to-stdout --print-errors $(PKGS) check); on Debian: apt install $(shell cat tests/lib/build-packages))
+endif
+endif
+
+CPPFLAGS += -D_GNU_SOURCE -DNVMF_P2PD_VERSION='"$(VERSION)"' -I. $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
+CFLAGS   ?= -O2 -g
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wswitch-enum \
+	    -Wundef -Wformat=2 -Wno-format-truncation -Wpointer-arith $(if $(WERROR),-Werror)
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+ifeq ($(SAN),)
+HARDEN   += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(findstring clang,$(CC)),2,3)
+else
+HARDEN   += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+LDFLAGS  += -fsanitize=$(SAN)
+endif
+ALL_CFLAGS  = -std=gnu17 $(WARN) $(HARDEN) $(CFLAGS) -MMD -MP
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+LIBS       := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -lev -pthread
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
+
+# ---- sources -------------------------------------------------------------------------------
+ROOMS      := transport target p2p config
+MAIN       := target/main.c
+SRCS       := $(filter-out $(MAIN),$(wildcard $(ROOMS:%=%/*.c)))
+HDRS       := $(wildcard $(ROOMS:%=%/*.h))
+UNIT_SRCS  := $(wildcard tests/unit/test_*.c)
+HOST_SRCS  := $(wildcard tests/host/*.c)
+OBJS       := $(SRCS:%.c=$(O)/%.o)
+UNIT_BINS  := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/unit/%)
+ALL_C      := $(SRCS) $(MAIN) $(HDRS) $(wildcard tests/*/*.c tests/*/*.h)
+
+.PHONY: all clean install check-unit lint format
+all: $(O)/libnvmf-p2pd.a $(if $(wildcard $(MAIN)),$(O)/nvmf-p2pd) $(UNIT_BINS) $(O)/tests/headers.ok
+
+# A change of flags rebuilds: the command line is itself an input.
+FLAGS_NOW := $(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(ALL_LDFLAGS) $(LIBS)
+$(shell mkdir -p $(O); echo '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $(O)/flags || \
+	echo '$(subst ','\'',$(FLAGS_NOW))' > $(O)/flags)
+
+$(O)/%.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -c $< -o $@
+
+$(O)/libnvmf-p2pd.a: $(OBJS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@; $(AR) rcs $@ $^
+
+$(O)/nvmf-p2pd: $(MAIN:%.c=$(O)/%.o) $(O)/libnvmf-p2pd.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+
+$(O)/tests/unit/%: $(O)/tests/unit/%.o $(O)/libnvmf-p2pd.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) $$($(PKG_CONFIG) --libs check) -o $@
+
+# Every header compiles alone, and twice.
+$(O)/tests/headers.ok: $(HDRS) $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,HEADERS,$(words $(HDRS)))
+	$(Q)for h in $(HDRS); do printf '#include "%s"\n#include "%s"\n' $$h $$h | \
+		$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -fsyntax-only -MF /dev/null -x c - || exit 1; done
+	@touch $@
+
+-include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(UNIT_BINS:=.d)
+
+# ---- checks --------------------------------------------------------------------------------
+check-unit: all
+	$(Q)tests/unit/run $(UNIT_BINS)
+
+lint:
+	$(Q)tests/lint/run
+
+format:
+	clang-format-14 -i $(ALL_C) 2>/dev/null || clang-format -i $(ALL_C)
+
+# ---- install -------------------------------------------------------------------------------
+install: $(O)/nvmf-p2pd
+	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(SYSCONFDIR)/nvmf-p2pd/exports.d $(DESTDIR)$(DOCDIR) \
+		$(DESTDIR)$(UNITDIR)
+	$(INSTALL) -m 0755 $(O)/nvmf-p2pd $(DESTDIR)$(SBINDIR)/nvmf-p2pd
+	$(INSTALL) -m 0644 config/example.conf $(DESTDIR)$(DOCDIR)/example.conf
+	$(INSTALL) -m 0644 README.md $(DESTDIR)$(DOCDIR)/README.md
+	sed 's|@SBINDIR@|$(SBINDIR)|g;s|@SYSCONFDIR@|$(SYSCONFDIR)|g' systemd/nvmf-p2pd.service.in \
+		> $(DESTDIR)$(UNITDIR)/nvmf-p2pd.service
+
+# Only what the build made; the VM images under build/vm take minutes to make: `make distclean`.
+.PHONY: distclean
+clean:
+	rm -rf build/out build/san-* build/vm/guest*
+
+distclean:
+	rm -rf build

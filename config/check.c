@@ -1,0 +1,321 @@
+#include "config/check.h"
+
+#include "config/arena.h"
+#include "config/diag.h"
+#include "config/text.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A text that may be claimed once only. */
+struct claim {
+	const char *text;
+	const struct config_where *where;
+	size_t seq;
+};
+
+struct claims {
+	const char *noun; /* "port id" */
+	const char *fix;
+	struct claim *claims;
+	size_t n;
+};
+
+struct check {
+	struct config *c;
+	const char *file;
+	void *scratch;
+	struct config_diag *diag;
+};
+
+static int claims_init(struct check *k, struct claims *cl, const char *noun, size_t max,
+		       const char *fix)
+{
+	*cl = (struct claims){ .noun = noun, .fix = fix };
+	cl->claims = arena_alloc(&k->scratch, max, sizeof(*cl->claims));
+	return cl->claims ? 0 : diag_nomem(k->diag, k->file);
+}
+
+/* @text may be NULL when there was no memory for it. */
+static int claim(struct check *k, struct claims *cl, const struct config_where *where,
+		 const char *text)
+{
+	if (!text)
+		return diag_nomem(k->diag, k->file);
+	cl->claims[cl->n] = (struct claim){ text, where, cl->n };
+	cl->n++;
+	return 0;
+}
+
+static int claim_cmp(const void *a, const void *b)
+{
+	const struct claim *ca = a, *cb = b;
+	int cmp = strcmp(ca->text, cb->text);
+
+	return cmp ? cmp : ca->seq < cb->seq ? -1 : 1;
+}
+
+/* Of several claims made twice, blame the one the reader meets first. */
+static int claims_check(struct check *k, struct claims *cl)
+{
+	const struct claim *first = NULL, *second = NULL;
+
+	qsort(cl->claims, cl->n, sizeof(*cl->claims), claim_cmp);
+	for (size_t i = 1; i < cl->n; i++) {
+		const struct claim *a = &cl->claims[i - 1], *b = &cl->claims[i];
+
+		if (strcmp(a->text, b->text) == 0 && (!second || b->seq < second->seq)) {
+			first = a;
+			second = b;
+		}
+	}
+	if (!second)
+		return 0;
+	diag_what(k->diag, second->where->file, second->where->line,
+		  "%s %s is given twice, first at %s:%u", cl->noun, quote(second->text).text,
+		  quote(first->where->file).text, first->where->line);
+	return diag_fix(k->diag, "%s", cl->fix);
+}
+
+static int check_port_ids(struct check *k)
+{
+	struct claims ids;
+	int err = claims_init(k, &ids, "port id", k->c->nports, "give each port its own id");
+
+	for (size_t i = 0; i < k->c->nports && !err; i++) {
+		const struct config_port *p = &k->c->ports[i];
+
+		err = claim(k, &ids, &p->where, arena_printf(&k->scratch, "%u", p->id));
+	}
+	return err ? err : claims_check(k, &ids);
+}
+
+/* One text for all ways to write an address. */
+static const char *endpoint(struct check *k, const struct config_port *p)
+{
+	char host[INET6_ADDRSTRLEN] = "", plain[INET6_ADDRSTRLEN];
+	size_t len = strcspn(p->address, "%");
+	struct in6_addr in6;
+
+	memcpy(host, p->address, len < sizeof(host) ? len : sizeof(host) - 1);
+	if (inet_pton(AF_INET6, host, &in6) != 1 ||
+	    !inet_ntop(AF_INET6, &in6, plain, sizeof(plain)))
+		return arena_printf(&k->scratch, "%s:%s", p->address, p->service);
+	return arena_printf(&k->scratch, "[%s%s]:%s", plain, p->address + len, p->service);
+}
+
+static int check_endpoints(struct check *k)
+{
+	struct claims ends;
+	int err = claims_init(k, &ends, "port address", k->c->nports,
+			      "give each port its own address or service");
+
+	for (size_t i = 0; i < k->c->nports && !err; i++)
+		err = claim(k, &ends, &k->c->ports[i].where, endpoint(k, &k->c->ports[i]));
+	return err ? err : claims_check(k, &ends);
+}
+
+static int check_nqns(struct check *k)
+{
+	struct claims nqns;
+	int err = claims_init(k, &nqns, "subsystem nqn", k->c->nsubsystems,
+			      "give each subsystem its own nqn");
+
+	for (size_t i = 0; i < k->c->nsubsystems && !err; i++)
+		err = claim(k, &nqns, &k->c->subsystems[i].where, k->c->subsystems[i].nqn);
+	return err ? err : claims_check(k, &nqns);
+}
+
+static size_t count_namespaces(const struct config *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->nsubsystems; i++)
+		n += c->subsystems[i].nnamespaces;
+	return n;
+}
+
+static int claim_uuid(struct check *k, struct claims *uuids, const struct config_namespace *ns)
+{
+	char text[UUID_TEXT_LEN];
+
+	if (!ns->has_uuid)
+		return 0;
+	uuid_print(ns->uuid, text);
+	return claim(k, uuids, &ns->where, arena_printf(&k->scratch, "%s", text));
+}
+
+/*
+ * Two namespaces on one drive would write over each other; two drives of one name would be taken
+ * for paths to the same data by a multipath host.
+ */
+static int check_drives(struct check *k)
+{
+	size_t n = count_namespaces(k->c);
+	struct claims devices, uuids;
+	int err = claims_init(k, &devices, "namespace device", n, "export a drive once only");
+
+	if (!err)
+		err = claims_init(k, &uuids, "namespace uuid", n,
+				  "give each namespace its own uuid");
+	for (size_t i = 0; i < k->c->nsubsystems && !err; i++) {
+		const struct config_subsystem *s = &k->c->subsystems[i];
+
+		for (size_t j = 0; j < s->nnamespaces && !err; j++) {
+			err = claim(k, &devices, &s->namespaces[j].where, s->namespaces[j].device);
+			if (!err)
+				err = claim_uuid(k, &uuids, &s->namespaces[j]);
+		}
+	}
+	if (!err)
+		err = claims_check(k, &devices);
+	return err ? err : claims_check(k, &uuids);
+}
+
+static int check_nsids(struct check *k, const struct config_subsystem *s)
+{
+	struct claims nsids;
+	int err = claims_init(k, &nsids, "nsid", s->nnamespaces,
+			      "give each namespace of a subsystem its own nsid");
+
+	for (size_t i = 0; i < s->nnamespaces && !err; i++) {
+		const struct config_namespace *ns = &s->namespaces[i];
+
+		err = claim(k, &nsids, &ns->where, arena_printf(&k->scratch, "%u", ns->nsid));
+	}
+	return err ? err : claims_check(k, &nsids);
+}
+
+static int check_hosts(struct check *k, const struct config_subsystem *s)
+{
+	struct claims hosts;
+	int err =
+		claims_init(k, &hosts, "allowed host", s->nallowed_hosts, "remove one of the two");
+
+	for (size_t i = 0; i < s->nallowed_hosts && !err; i++)
+		err = claim(k, &hosts, &s->where, s->allowed_hosts[i]);
+	return err ? err : claims_check(k, &hosts);
+}
+
+static bool port_exists(const struct config *c, uint16_t id)
+{
+	for (size_t i = 0; i < c->nports; i++)
+		if (c->ports[i].id == id)
+			return true;
+	return false;
+}
+
+static int unknown_port(struct check *k, const struct config_subsystem *s, uint16_t id)
+{
+	char list[128] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < k->c->nports && n < sizeof(list); i++)
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%u", i ? ", " : "",
+				      k->c->ports[i].id);
+	diag_what(k->diag, s->where.file, s->where.line,
+		  "subsystem \"%s\" is to be reached through port %u, which is not defined",
+		  quote(s->nqn).text, id);
+	return diag_fix(k->diag, "defined are: %s", list);
+}
+
+static int check_port_list(struct check *k, const struct config_subsystem *s)
+{
+	struct claims ids;
+	int err = claims_init(k, &ids, "in a subsystem's ports, id", s->nports,
+			      "remove one of the two");
+
+	for (size_t i = 0; i < s->nports && !err; i++) {
+		if (!port_exists(k->c, s->ports[i]))
+			return unknown_port(k, s, s->ports[i]);
+		err = claim(k, &ids, &s->where, arena_printf(&k->scratch, "%u", s->ports[i]));
+	}
+	return err ? err : claims_check(k, &ids);
+}
+
+static int check_access(struct check *k, const struct config_subsystem *s)
+{
+	if (s->allow_any_host && s->nallowed_hosts) {
+		diag_what(k->diag, s->where.file, s->where.line,
+			  "subsystem \"%s\" has both allow_any_host = true and allowed_hosts",
+			  quote(s->nqn).text);
+		return diag_fix(k->diag, "remove one of the two");
+	}
+	if (!s->allow_any_host && !s->nallowed_hosts) {
+		diag_what(k->diag, s->where.file, s->where.line,
+			  "nobody could connect to subsystem \"%s\"", quote(s->nqn).text);
+		return diag_fix(k->diag,
+				"set allowed_hosts = ( \"nqn...\" ), or allow_any_host = true");
+	}
+	return 0;
+}
+
+static int use_all_ports(struct check *k, struct config_subsystem *s)
+{
+	s->ports = arena_alloc(&k->c->arena, k->c->nports, sizeof(*s->ports));
+	if (!s->ports)
+		return diag_nomem(k->diag, k->file);
+	for (size_t i = 0; i < k->c->nports; i++)
+		s->ports[i] = k->c->ports[i].id;
+	s->nports = k->c->nports;
+	return 0;
+}
+
+static int nsid_cmp(const void *a, const void *b)
+{
+	const struct config_namespace *na = a, *nb = b;
+
+	return na->nsid < nb->nsid ? -1 : na->nsid > nb->nsid;
+}
+
+static int check_subsystem(struct check *k, struct config_subsystem *s)
+{
+	int err = check_access(k, s);
+
+	if (!err)
+		err = check_hosts(k, s);
+	if (!err)
+		err = s->nports ? check_port_list(k, s) : use_all_ports(k, s);
+	if (!err)
+		err = check_nsids(k, s);
+	if (!err && s->nnamespaces)
+		qsort(s->namespaces, s->nnamespaces, sizeof(*s->namespaces), nsid_cmp);
+	return err;
+}
+
+static int missing(struct check *k, const char *noun, const char *fix)
+{
+	diag_what(k->diag, k->file, 0, "neither here nor in exports.d is a %s", noun);
+	return diag_fix(k->diag, "add %s", fix);
+}
+
+static int check_all(struct check *k)
+{
+	int err;
+
+	if (k->c->nports == 0)
+		return missing(k, "port", "ports = ( { id = 1; address = \"0.0.0.0\"; } );");
+	if (k->c->nsubsystems == 0)
+		return missing(
+			k, "subsystem",
+			"subsystems = ( { nqn = \"nqn...\"; allowed_hosts = ( \"nqn...\" ); } );");
+	err = check_port_ids(k);
+	if (!err)
+		err = check_endpoints(k);
+	if (!err)
+		err = check_nqns(k);
+	for (size_t i = 0; i < k->c->nsubsystems && !err; i++)
+		err = check_subsystem(k, &k->c->subsystems[i]);
+	return err ? err : check_drives(k);
+}
+
+int check_model(struct config *c, const char *file, struct config_diag *diag)
+{
+	struct check k = { .c = c, .file = file, .diag = diag };
+	int err = check_all(&k);
+
+	arena_free(&k.scratch);
+	return err;
+}

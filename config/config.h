@@ -1,0 +1,121 @@
+/*
+ * config: export files to a model.
+ *
+ * This room reads libconfig files and turns them into one plain model of what the daemon shall
+ * export. It checks everything that can be checked without touching a device, and it never half
+ * succeeds: either the whole model is there and valid, or a diagnostic says which file, which line,
+ * what was read there and what would be right. It knows nothing of the other rooms, does no
+ * logging, and is used on the control thread only.
+ *
+ * The model is immutable once loaded; strings and arrays belong to it and live until config_free().
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONFIG_NQN_MAX     223 /* bytes, without the NUL: NVMe Base 2.1, 4.5 */
+#define CONFIG_SERIAL_MAX  20  /* Identify Controller SN */
+#define CONFIG_MODEL_MAX   40  /* Identify Controller MN */
+#define CONFIG_DEFAULT_DIR "/etc/nvmf-p2pd"
+
+/* What a namespace's payload may be staged in. */
+enum config_cmb {
+	CONFIG_CMB_PREFER,  /* CMB where it is proved and free, else host memory */
+	CONFIG_CMB_REQUIRE, /* CMB or a retryable error status */
+	CONFIG_CMB_OFF,     /* host memory */
+};
+
+/* Where a thing was defined, for messages that come later than parsing. */
+struct config_where {
+	const char *file;
+	unsigned int line;
+};
+
+struct config_port {
+	struct config_where where;
+	uint16_t id;                  /* 1..65535: the discovery log's PORTID */
+	const char *address;          /* numeric IPv4 or IPv6, wildcard allowed */
+	const char *service;          /* port number as text; "4420" by default */
+	uint32_t in_capsule_data_len; /* bytes of in-capsule data offered, 0..16384 */
+	uint16_t queue_depth;         /* most entries of an I/O queue, 16..1024 */
+};
+
+struct config_namespace {
+	struct config_where where;
+	uint32_t nsid; /* 1..CONFIG_NSID_MAX */
+	const char *device;
+	enum config_cmb cmb;
+	bool has_uuid;
+	uint8_t uuid[16]; /* as on the wire (big-endian text order) */
+};
+#define CONFIG_NSID_MAX 1024
+
+struct config_subsystem {
+	struct config_where where;
+	const char *nqn;
+	const char *serial; /* NULL: derived from the NQN */
+	const char *model;  /* NULL: the daemon's own */
+	bool allow_any_host;
+	const char **allowed_hosts; /* host NQNs */
+	size_t nallowed_hosts;
+	uint16_t *ports; /* ids of ports it is reached through; never empty */
+	size_t nports;
+	struct config_namespace *namespaces; /* ascending nsid */
+	size_t nnamespaces;
+};
+
+struct config {
+	uint64_t window_size;       /* bytes of IOVA window per RNIC; below 2 GiB */
+	uint64_t host_memory;       /* bytes of pinned host staging memory per RNIC */
+	uint64_t cmb_reserve;       /* bytes of each CMB left to others */
+	uint32_t max_transfer_len;  /* bytes, MDTS: a power of two, 4 KiB..1 MiB */
+	uint32_t keep_alive_max_ms; /* largest KATO accepted; 0: no limit */
+	struct config_port *ports;
+	size_t nports;
+	struct config_subsystem *subsystems;
+	size_t nsubsystems;
+	/* private: */
+	void *arena;
+};
+
+/* Why a configuration was refused. All text is in English and ends without a newline. */
+struct config_diag {
+	char file[256];
+	unsigned int line; /* 0: the file as a whole */
+	char what[512];    /* what was read and why it is wrong */
+	char fix[256];     /* what is allowed or what to do; may be empty */
+};
+
+/**
+ * config_load() - read and validate a configuration.
+ * @file:  the main file. Beside it, every regular file exports.d/ *.conf is read too, in strcmp
+ *         order; each may hold the same top-level settings `ports` and `subsystems` (lists add up);
+ *         `daemon` stands in the main file only.
+ * @ret:   on success the model, to be given to config_free(); untouched on failure.
+ * @diag:  on failure, the first error found.
+ *
+ * @include is refused: libconfig 1.5 and 1.7 call exit() when its target is a folder.
+ * No device is opened and no name resolved. Control thread; blocks on file reads.
+ *
+ * Return: 0; -EINVAL for a wrong file; -ENOENT, -EACCES, ... when a file cannot be read; -ENOMEM.
+ */
+__attribute__((warn_unused_result)) int config_load(const char *file, struct config **ret,
+						    struct config_diag *diag);
+
+/** config_free() - release a model and everything it points to. NULL is fine. */
+void config_free(struct config *c);
+
+/**
+ * config_print() - write the effective model as an export file that config_load() reads back to an
+ * equal model. Used by `nvmf-p2pd --print-config`.
+ */
+void config_print(const struct config *c, FILE *out);
+
+/** config_diag_print() - one line `file:line: what; fix` for a person. */
+void config_diag_print(const struct config_diag *diag, FILE *out);
+
+#endif

@@ -1,0 +1,383 @@
+#include "config/keys.h"
+
+#include "config/text.h"
+
+#include <assert.h>
+#include <string.h>
+#include <strings.h>
+
+#define KIB          UINT64_C(1024)
+#define MIB          (1024 * KIB)
+#define GIB          (1024 * MIB)
+#define TIB          (1024 * GIB)
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#define FIELD(type, field)                                                                         \
+	.off = offsetof(struct type, field), .size = sizeof(((struct type *)0)->field)
+#define LIST(type, field) FIELD(type, field), .off2 = offsetof(struct type, n##field)
+
+#define NQN_FORM "\"nqn.yyyy-mm.org.example:name\" or \"nqn.2014-08.org.nvmexpress:uuid:UUID\""
+
+static_assert(offsetof(struct config_port, where) == 0, "group_file promises it");
+static_assert(offsetof(struct config_subsystem, where) == 0, "");
+static_assert(offsetof(struct config_namespace, where) == 0, "");
+static_assert(sizeof(enum config_cmb) == sizeof(uint32_t), "key_set_number() writes it");
+static_assert(sizeof(bool) == sizeof(uint8_t), "key_set_number() writes it");
+
+/* One line after the other, a row is easier to read than one member below the other. */
+/* clang-format off */
+static const struct key daemon_keys[] = {
+	{ .name = "window_size", .type = KEY_SIZE, FIELD(config, window_size),
+	  .min = MIB, .max = 2 * GIB - 4 * KIB, .multiple = 4 * KIB, .dflt = GIB,
+	  .help = "IOVA window per RNIC, below 2 GiB" },
+	{ .name = "host_memory", .type = KEY_SIZE, FIELD(config, host_memory),
+	  .min = MIB, .max = GIB, .multiple = 4 * KIB, .dflt = 64 * MIB,
+	  .help = "pinned host staging memory per RNIC" },
+	{ .name = "cmb_reserve", .type = KEY_SIZE, FIELD(config, cmb_reserve),
+	  .max = TIB, .multiple = 4 * KIB,
+	  .help = "bytes of each CMB left to others" },
+	{ .name = "max_transfer", .type = KEY_SIZE, FIELD(config, max_transfer_len),
+	  .min = 4 * KIB, .max = MIB, .pow2 = true, .dflt = MIB,
+	  .help = "most data of one command (MDTS)" },
+	{ .name = "keep_alive_max_ms", .type = KEY_INT, FIELD(config, keep_alive_max_ms),
+	  .max = INT32_MAX, .unit = "ms",
+	  .help = "longest keep-alive timeout accepted; 0: no limit" },
+};
+
+static const struct key port_keys[] = {
+	{ .name = "id", .type = KEY_INT, FIELD(config_port, id), .required = true,
+	  .min = 1, .max = UINT16_MAX,
+	  .help = "the port's number in the discovery log" },
+	{ .name = "address", .type = KEY_TEXT, FIELD(config_port, address), .required = true,
+	  .min = 1, .max = 63, .wrong = address_wrong,
+	  .form = "a numeric IPv4 or IPv6 address (wildcard too), link-local with interface: \"fe80::1%eth0\"",
+	  .help = "where to listen" },
+	{ .name = "service", .type = KEY_SERVICE, FIELD(config_port, service),
+	  .min = 1, .max = UINT16_MAX, .dflt_text = "4420",
+	  .help = "RDMA port number" },
+	{ .name = "in_capsule_data", .type = KEY_SIZE, FIELD(config_port, in_capsule_data_len),
+	  .max = 16 * KIB, .multiple = 16, .dflt = 4 * KIB,
+	  .help = "write data a command may carry with it" },
+	{ .name = "queue_depth", .type = KEY_INT, FIELD(config_port, queue_depth),
+	  .min = 16, .max = 1024, .dflt = 128, .unit = "entries",
+	  .help = "most entries of an I/O queue" },
+};
+
+static const char *const cmb_choices[] = {
+	[CONFIG_CMB_PREFER] = "prefer",
+	[CONFIG_CMB_REQUIRE] = "require",
+	[CONFIG_CMB_OFF] = "off",
+	NULL,
+};
+
+static const struct key namespace_keys[] = {
+	{ .name = "nsid", .type = KEY_INT, FIELD(config_namespace, nsid), .required = true,
+	  .min = 1, .max = CONFIG_NSID_MAX,
+	  .help = "the namespace's number in its subsystem" },
+	{ .name = "device", .type = KEY_TEXT, FIELD(config_namespace, device), .required = true,
+	  .min = 2, .max = 4095, .wrong = device_wrong,
+	  .form = "an absolute path as in \"/dev/nvme0n1\"",
+	  .help = "the drive behind it" },
+	{ .name = "cmb", .type = KEY_CHOICE, FIELD(config_namespace, cmb),
+	  .choices = cmb_choices, .dflt = CONFIG_CMB_PREFER,
+	  .help = "whether data is staged in the drive's controller memory buffer" },
+	{ .name = "uuid", .type = KEY_UUID, FIELD(config_namespace, uuid),
+	  .off2 = offsetof(struct config_namespace, has_uuid),
+	  .form = "a UUID as in \"6f1e0f5c-3f0a-4a35-9d0e-3f7c3f1c2b11\"",
+	  .help = "the namespace's name for hosts with several paths to it" },
+};
+
+static const struct group group_namespace = {
+	"namespace", namespace_keys, COUNT(namespace_keys), sizeof(struct config_namespace),
+};
+
+static const struct key subsystem_keys[] = {
+	{ .name = "nqn", .type = KEY_TEXT, FIELD(config_subsystem, nqn), .required = true,
+	  .min = 1, .max = CONFIG_NQN_MAX, .wrong = subsystem_nqn_wrong, .form = NQN_FORM,
+	  .help = "the subsystem's name" },
+	{ .name = "serial", .type = KEY_TEXT, FIELD(config_subsystem, serial),
+	  .min = 1, .max = CONFIG_SERIAL_MAX, .wrong = ascii_wrong,
+	  .form = "printable ASCII",
+	  .help = "serial number; derived from the NQN if left out" },
+	{ .name = "model", .type = KEY_TEXT, FIELD(config_subsystem, model),
+	  .min = 1, .max = CONFIG_MODEL_MAX, .wrong = ascii_wrong,
+	  .form = "printable ASCII",
+	  .help = "model number; the daemon's own if left out" },
+	{ .name = "allow_any_host", .type = KEY_BOOL, FIELD(config_subsystem, allow_any_host),
+	  .help = "let every host connect" },
+	{ .name = "allowed_hosts", .type = KEY_TEXTS, LIST(config_subsystem, allowed_hosts),
+	  .max = UINT16_MAX, .wrong = nqn_wrong, .form = NQN_FORM,
+	  .help = "NQNs of the hosts that may connect" },
+	{ .name = "ports", .type = KEY_PORT_IDS, LIST(config_subsystem, ports),
+	  .min = 1, .max = UINT16_MAX,
+	  .help = "ids of the ports it is reached through; all of them if left out" },
+	{ .name = "namespaces", .type = KEY_GROUPS, LIST(config_subsystem, namespaces),
+	  .max = CONFIG_NSID_MAX, .group = &group_namespace,
+	  .help = "its namespaces" },
+};
+
+static const struct group group_daemon = {
+	"daemon", daemon_keys, COUNT(daemon_keys), sizeof(struct config),
+};
+
+static const struct group group_port = {
+	"port", port_keys, COUNT(port_keys), sizeof(struct config_port),
+};
+
+static const struct group group_subsystem = {
+	"subsystem", subsystem_keys, COUNT(subsystem_keys), sizeof(struct config_subsystem),
+};
+
+static const struct key file_keys[] = {
+	{ .name = "daemon", .type = KEY_GROUP, .main_only = true, .group = &group_daemon,
+	  .help = "the daemon as a whole" },
+	{ .name = "ports", .type = KEY_GROUPS, LIST(config, ports), .max = UINT16_MAX,
+	  .group = &group_port, .help = "where the daemon listens" },
+	{ .name = "subsystems", .type = KEY_GROUPS, LIST(config, subsystems), .max = UINT32_MAX,
+	  .group = &group_subsystem, .help = "what it exports" },
+};
+
+const struct group group_file = {
+	"file", file_keys, COUNT(file_keys), sizeof(struct config),
+};
+/* clang-format on */
+
+const struct key *key_find(const struct group *g, const char *name)
+{
+	for (size_t i = 0; i < g->nkeys; i++)
+		if (strcmp(g->keys[i].name, name) == 0)
+			return &g->keys[i];
+	return NULL;
+}
+
+#define NAME_MAX_LEN 32
+
+static unsigned int min3(unsigned int a, unsigned int b, unsigned int c)
+{
+	unsigned int ab = a < b ? a : b;
+
+	return ab < c ? ab : c;
+}
+
+/* Letters added, dropped, changed or swapped with their neighbour to come from @a to @b. */
+static unsigned int distance(const char *a, const char *b)
+{
+	unsigned int row[NAME_MAX_LEN + 1][NAME_MAX_LEN + 1];
+	size_t alen = strlen(a), blen = strlen(b);
+
+	for (size_t i = 0; i <= alen; i++)
+		row[i][0] = (unsigned int)i;
+	for (size_t j = 0; j <= blen; j++)
+		row[0][j] = (unsigned int)j;
+	for (size_t i = 1; i <= alen; i++) {
+		for (size_t j = 1; j <= blen; j++) {
+			bool same = strncasecmp(a + i - 1, b + j - 1, 1) == 0;
+
+			row[i][j] = min3(row[i - 1][j] + 1, row[i][j - 1] + 1,
+					 row[i - 1][j - 1] + !same);
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				row[i][j] = min3(row[i][j], row[i - 2][j - 2] + 1, row[i][j]);
+		}
+	}
+	return row[alen][blen];
+}
+
+const struct key *key_nearest(const struct group *g, const char *name)
+{
+	const struct key *nearest = NULL;
+	size_t len = strlen(name), least = (len + 1) / 2 + 1; /* half of it must be right */
+
+	if (len > NAME_MAX_LEN)
+		return NULL;
+	for (size_t i = 0; i < g->nkeys; i++) {
+		unsigned int d = distance(name, g->keys[i].name);
+
+		if (d < least) {
+			least = d;
+			nearest = &g->keys[i];
+		}
+	}
+	return nearest;
+}
+
+uint64_t key_number(const struct key *k, const void *obj)
+{
+	const char *field = (const char *)obj + k->off;
+	union {
+		uint8_t u8;
+		uint16_t u16;
+		uint32_t u32;
+		uint64_t u64;
+	} v = { 0 };
+
+	assert(k->size <= sizeof(v));
+	memcpy(&v, field, k->size);
+	switch (k->size) {
+	case 1:
+		return v.u8;
+	case 2:
+		return v.u16;
+	case 4:
+		return v.u32;
+	default:
+		return v.u64;
+	}
+}
+
+void key_set_number(const struct key *k, void *obj, uint64_t value)
+{
+	char *field = (char *)obj + k->off;
+	uint16_t u16 = (uint16_t)value;
+	uint32_t u32 = (uint32_t)value;
+	uint8_t u8 = (uint8_t)value;
+
+	switch (k->size) {
+	case 1:
+		memcpy(field, &u8, sizeof(u8));
+		break;
+	case 2:
+		memcpy(field, &u16, sizeof(u16));
+		break;
+	case 4:
+		memcpy(field, &u32, sizeof(u32));
+		break;
+	default:
+		memcpy(field, &value, sizeof(value));
+	}
+	assert(key_number(k, obj) == value); /* the row's max fits its field */
+}
+
+static void key_default(const struct key *k, void *obj)
+{
+	switch (k->type) {
+	case KEY_INT:
+	case KEY_SIZE:
+	case KEY_BOOL:
+	case KEY_CHOICE:
+		key_set_number(k, obj, k->dflt);
+		break;
+	case KEY_TEXT:
+	case KEY_SERVICE:
+		memcpy((char *)obj + k->off, &k->dflt_text, sizeof(k->dflt_text));
+		break;
+	case KEY_GROUP:
+		key_defaults(k->group, obj);
+		break;
+	case KEY_UUID:
+	case KEY_TEXTS:
+	case KEY_PORT_IDS:
+	case KEY_GROUPS:
+		break; /* all zero: none */
+	}
+}
+
+void key_defaults(const struct group *g, void *obj)
+{
+	for (size_t i = 0; i < g->nkeys; i++)
+		key_default(&g->keys[i], obj);
+}
+
+static const char units[] = "KMGT";
+
+struct size_text size_print(uint64_t bytes)
+{
+	struct size_text s;
+	size_t unit = 0;
+
+	while (bytes && bytes % 1024 == 0 && units[unit]) {
+		bytes /= 1024;
+		unit++;
+	}
+	snprintf(s.text, sizeof(s.text), "%llu%.1s", (unsigned long long)bytes,
+		 unit ? &units[unit - 1] : "");
+	return s;
+}
+
+bool size_parse(const char *text, uint64_t *ret)
+{
+	uint64_t value = 0;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	for (; *text >= '0' && *text <= '9'; text++)
+		if (__builtin_mul_overflow(value, UINT64_C(10), &value) ||
+		    __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value))
+			return false;
+	if (*text) {
+		const char *unit = strchr(units, *text);
+
+		if (!unit || text[1])
+			return false;
+		for (; unit >= units; unit--)
+			if (__builtin_mul_overflow(value, UINT64_C(1024), &value))
+				return false;
+	}
+	*ret = value;
+	return true;
+}
+
+static void allowed_size(const struct key *k, struct allowed_text *a)
+{
+	int n = snprintf(a->text, sizeof(a->text), "\"%s\"..\"%s\"", size_print(k->min).text,
+			 size_print(k->max).text);
+
+	if (k->pow2)
+		snprintf(a->text + n, sizeof(a->text) - (size_t)n, ", a power of two");
+	else if (k->multiple)
+		snprintf(a->text + n, sizeof(a->text) - (size_t)n, ", a multiple of \"%s\"",
+			 size_print(k->multiple).text);
+}
+
+static void allowed_choices(const struct key *k, struct allowed_text *a)
+{
+	size_t n = 0;
+
+	a->text[0] = '\0';
+	for (size_t i = 0; k->choices[i] && n < sizeof(a->text); i++)
+		n += (size_t)snprintf(a->text + n, sizeof(a->text) - n, "%s\"%s\"", i ? ", " : "",
+				      k->choices[i]);
+}
+
+struct allowed_text allowed(const struct key *k)
+{
+	struct allowed_text a;
+	unsigned long long min = k->min, max = k->max;
+
+	switch (k->type) {
+	case KEY_INT:
+		snprintf(a.text, sizeof(a.text), "%llu..%llu%s%s", min, max, k->unit ? " " : "",
+			 k->unit ? k->unit : "");
+		break;
+	case KEY_SIZE:
+		allowed_size(k, &a);
+		break;
+	case KEY_BOOL:
+		snprintf(a.text, sizeof(a.text), "true, false");
+		break;
+	case KEY_SERVICE:
+		snprintf(a.text, sizeof(a.text), "%llu..%llu, as in \"4420\"", min, max);
+		break;
+	case KEY_CHOICE:
+		allowed_choices(k, &a);
+		break;
+	case KEY_UUID:
+		snprintf(a.text, sizeof(a.text), "%s", k->form);
+		break;
+	case KEY_TEXT:
+		snprintf(a.text, sizeof(a.text), "%s, at most %llu bytes", k->form, max);
+		break;
+	case KEY_TEXTS:
+		snprintf(a.text, sizeof(a.text), "( \"...\", \"...\" ), each %s", k->form);
+		break;
+	case KEY_PORT_IDS:
+		snprintf(a.text, sizeof(a.text), "( 1, 2 ), each the id of a port");
+		break;
+	case KEY_GROUP:
+		snprintf(a.text, sizeof(a.text), "{ key = value; ... }");
+		break;
+	case KEY_GROUPS:
+		snprintf(a.text, sizeof(a.text), "( { key = value; ... }, { ... } )");
+		break;
+	}
+	return a;
+}

@@ -1,0 +1,159 @@
+#include "config/config.h"
+
+#include "config/keys.h"
+#include "config/text.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static void print_group(const struct group *g, const void *obj, int indent, FILE *out);
+
+static void print_text(const char *text, FILE *out)
+{
+	putc('"', out);
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			putc('\\', out);
+		putc(*text, out);
+	}
+	putc('"', out);
+}
+
+static void print_texts(const char *const *texts, size_t n, int indent, FILE *out)
+{
+	fputs("(\n", out);
+	for (size_t i = 0; i < n; i++) {
+		fprintf(out, "%*s", indent + 4, "");
+		print_text(texts[i], out);
+		fputs(i + 1 < n ? ",\n" : "\n", out);
+	}
+	fprintf(out, "%*s)", indent, "");
+}
+
+static void print_port_ids(const uint16_t *ids, size_t n, FILE *out)
+{
+	fputs("( ", out);
+	for (size_t i = 0; i < n; i++)
+		fprintf(out, "%s%u", i ? ", " : "", ids[i]);
+	fputs(" )", out);
+}
+
+static void print_groups(const struct group *g, const char *objs, size_t n, int indent, FILE *out)
+{
+	fputs("(\n", out);
+	for (size_t i = 0; i < n; i++) {
+		fprintf(out, "%*s", indent + 4, "");
+		print_group(g, objs + i * g->size, indent + 4, out);
+		fputs(i + 1 < n ? ",\n" : "\n", out);
+	}
+	fprintf(out, "%*s)", indent, "");
+}
+
+static const void *get_pointer(const struct key *k, const void *obj)
+{
+	const void *pointer;
+
+	memcpy(&pointer, (const char *)obj + k->off, sizeof(pointer));
+	return pointer;
+}
+
+static size_t get_count(const struct key *k, const void *obj)
+{
+	size_t n;
+
+	memcpy(&n, (const char *)obj + k->off2, sizeof(n));
+	return n;
+}
+
+/* Whether there is a value to print: what the model has not, the file needs not say. */
+static bool is_set(const struct key *k, const void *obj)
+{
+	switch (k->type) {
+	case KEY_TEXT:
+	case KEY_SERVICE:
+		return get_pointer(k, obj);
+	case KEY_UUID:
+		return *((const char *)obj + k->off2);
+	case KEY_TEXTS:
+	case KEY_PORT_IDS:
+	case KEY_GROUPS:
+		return get_count(k, obj) > 0;
+	case KEY_INT:
+	case KEY_SIZE:
+	case KEY_BOOL:
+	case KEY_CHOICE:
+	case KEY_GROUP:
+		return true;
+	}
+	return false;
+}
+
+static void print_uuid(const struct key *k, const void *obj, FILE *out)
+{
+	char text[UUID_TEXT_LEN];
+
+	uuid_print((const uint8_t *)obj + k->off, text);
+	print_text(text, out);
+}
+
+static void print_value(const struct key *k, const void *obj, int indent, FILE *out)
+{
+	switch (k->type) {
+	case KEY_INT:
+		fprintf(out, "%" PRIu64, key_number(k, obj));
+		break;
+	case KEY_SIZE:
+		print_text(size_print(key_number(k, obj)).text, out);
+		break;
+	case KEY_BOOL:
+		fputs(key_number(k, obj) ? "true" : "false", out);
+		break;
+	case KEY_TEXT:
+	case KEY_SERVICE:
+		print_text(get_pointer(k, obj), out);
+		break;
+	case KEY_CHOICE:
+		print_text(k->choices[key_number(k, obj)], out);
+		break;
+	case KEY_UUID:
+		print_uuid(k, obj, out);
+		break;
+	case KEY_TEXTS:
+		print_texts(get_pointer(k, obj), get_count(k, obj), indent, out);
+		break;
+	case KEY_PORT_IDS:
+		print_port_ids(get_pointer(k, obj), get_count(k, obj), out);
+		break;
+	case KEY_GROUP:
+		print_group(k->group, obj, indent, out);
+		break;
+	case KEY_GROUPS:
+		print_groups(k->group, get_pointer(k, obj), get_count(k, obj), indent, out);
+		break;
+	}
+}
+
+static void print_keys(const struct group *g, const void *obj, int indent, FILE *out)
+{
+	for (size_t i = 0; i < g->nkeys; i++) {
+		const struct key *k = &g->keys[i];
+
+		if (!is_set(k, obj))
+			continue;
+		fprintf(out, "%*s%s = ", indent, "", k->name);
+		print_value(k, obj, indent, out);
+		fputs(";\n", out);
+	}
+}
+
+static void print_group(const struct group *g, const void *obj, int indent, FILE *out)
+{
+	fputs("{\n", out);
+	print_keys(g, obj, indent + 4, out);
+	fprintf(out, "%*s}", indent, "");
+}
+
+void config_print(const struct config *c, FILE *out)
+{
+	print_keys(&group_file, c, 0, out);
+}

@@ -1,0 +1,32 @@
+/*
+ * text: rules for single texts. Inside config/ only.
+ *
+ * Each rule returns NULL, or in a few words why the text is refused.
+ */
+#ifndef CONFIG_TEXT_H
+#define CONFIG_TEXT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* NVMe Base, "NVMe Qualified Names". A subsystem's may not be the discovery service's. */
+const char *nqn_wrong(const char *text);
+const char *subsystem_nqn_wrong(const char *text);
+
+/* Numeric IPv4 or IPv6; a link-local one with its interface, as in "fe80::1%eth0". */
+const char *address_wrong(const char *text);
+
+/* An absolute path, written plainly, so that equal files have equal texts as far as text can tell.
+ */
+const char *device_wrong(const char *text);
+
+/* Identify Controller SN and MN. */
+const char *ascii_wrong(const char *text);
+
+/** uuid_parse() - 8-4-4-4-12 hexadecimal digits and nothing else. */
+bool uuid_parse(const char *text, uint8_t uuid[16]);
+
+#define UUID_TEXT_LEN 37 /* with the NUL */
+void uuid_print(const uint8_t uuid[16], char text[UUID_TEXT_LEN]);
+
+#endif

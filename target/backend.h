@@ -1,0 +1,47 @@
+/*
+ * backend: what a namespace's blocks are on. A small vtable, so that a block device, a file and later
+ * a passed-through controller look alike to the commands.
+ *
+ * open and close: control thread. submit: reactor-local, never blocks, always answers by
+ * nvmf_req_complete().
+ */
+#ifndef TARGET_BACKEND_H
+#define TARGET_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct nvmf_req;
+struct reactor;
+
+struct backend_info {
+	uint64_t nlb;	    /* logical blocks */
+	uint8_t lba_shift;  /* log2 of the logical block in bytes, 9..12 */
+	bool write_cache;   /* volatile: Flush means something */
+	char own_bdf[32];   /* PCI address of the drive, "" if none */
+	int fd;		    /* for proofs */
+};
+
+struct backend {
+	const struct backend_ops *ops;
+	struct backend_info info;
+};
+
+struct backend_ops {
+	const char *name;
+	/* Read or write: req->data, req->len bytes, at byte @offset; @fua: write through. */
+	void (*rw)(struct backend *b, struct nvmf_req *req, uint64_t offset, bool fua);
+	void (*flush)(struct backend *b, struct nvmf_req *req);
+	void (*close)(struct backend *b);
+};
+
+/**
+ * backend_block_open() - a block device, or a regular file (4 KiB blocks), with O_DIRECT on @r's ring.
+ * Return: 0; -ENODEV for anything else than a block device or a regular file; -EINVAL if its logical
+ * block is not 512 or 4096 bytes; or the errno of open. On failure *@ret_why says what failed.
+ */
+__attribute__((warn_unused_result)) int backend_block_open(struct reactor *r, const char *path,
+							   struct backend **ret_backend,
+							   const char **ret_why);
+
+#endif

@@ -1,0 +1,165 @@
+/* The command tables, and the way of every command through them. */
+#include "target/core.h"
+
+#include <assert.h>
+
+const struct command admin_commands[256] = {
+	[0x02] = { "get-log-page", DATA_C2H, CMD_DISCOVERY, FX_CSUPP, log_page_length,
+		   log_page_execute },
+	[0x06] = { "identify", DATA_C2H, CMD_DISCOVERY, FX_CSUPP, identify_length,
+		   identify_execute },
+	[0x08] = { "abort", DATA_NONE, 0, FX_CSUPP, NULL, abort_command },
+	[0x09] = { "set-features", DATA_NONE, CMD_DISCOVERY, FX_CSUPP, NULL, set_features },
+	[0x0a] = { "get-features", DATA_NONE, CMD_DISCOVERY, FX_CSUPP, NULL, get_features },
+	[0x0c] = { "async-event-request", DATA_NONE, CMD_DISCOVERY, FX_CSUPP, NULL,
+		   async_event_request },
+	[0x18] = { "keep-alive", DATA_NONE, CMD_DISCOVERY, FX_CSUPP, NULL, keep_alive },
+};
+
+const struct command io_commands[256] = {
+	[0x00] = { "flush", DATA_NONE, CMD_NEEDS_NS, FX_CSUPP, NULL, flush_execute },
+	[0x01] = { "write", DATA_H2C, CMD_NEEDS_NS, FX_CSUPP | FX_LBCC, rw_length, rw_execute },
+	[0x02] = { "read", DATA_C2H, CMD_NEEDS_NS, FX_CSUPP, rw_length, rw_execute },
+};
+
+/* Indexed by FCTYPE; a queue of any kind has them. */
+const struct command fabrics_commands[256] = {
+	[FC_PROPERTY_SET] = { "property-set", DATA_NONE, CMD_DISCOVERY | CMD_BEFORE_EN, 0, NULL,
+			      property_set },
+	[FC_CONNECT] = { "connect", DATA_H2C, CMD_DISCOVERY | CMD_BEFORE_EN | CMD_NO_CTRL, 0,
+			 connect_length, connect_execute },
+	[FC_PROPERTY_GET] = { "property-get", DATA_NONE, CMD_DISCOVERY | CMD_BEFORE_EN, 0, NULL,
+			      property_get },
+};
+
+static const struct command *find_command(const struct nvmf_queue *q, const struct nvme_sqe *sqe)
+{
+	const struct command *cmd;
+
+	if (sqe->opcode == OP_FABRICS)
+		cmd = &fabrics_commands[sqe->fctype];
+	else if (q->state == QUEUE_LIVE && !is_admin(q))
+		cmd = &io_commands[sqe->opcode];
+	else
+		cmd = &admin_commands[sqe->opcode];
+	if (!cmd->execute)
+		return NULL;
+	if (q->ctrl && q->ctrl->subsys->discovery && !(cmd->flags & CMD_DISCOVERY))
+		return NULL;
+	return cmd;
+}
+
+/* May this command come now? Base 2.1, 3.3 (queue), 3.5 (controller initialisation). */
+static uint16_t check_state(const struct nvmf_queue *q, const struct command *cmd)
+{
+	switch (q->state) {
+	case QUEUE_CLOSING:
+		return NVME_ABORTED_SQ_DELETION;
+	case QUEUE_WAIT_CONNECT:
+		return cmd && cmd->flags & CMD_NO_CTRL ? NVME_OK :
+							 NVME_COMMAND_SEQUENCE | NVME_DNR;
+	case QUEUE_LIVE:
+		break;
+	}
+	if (!cmd)
+		return NVME_INVALID_OPCODE | NVME_DNR;
+	if (cmd->flags & CMD_NO_CTRL) /* a second Connect */
+		return NVME_COMMAND_SEQUENCE | NVME_DNR;
+	if (!(cmd->flags & CMD_BEFORE_EN) && !(q->ctrl->csts & CSTS_RDY))
+		return NVME_COMMAND_SEQUENCE | NVME_DNR;
+	return NVME_OK;
+}
+
+static uint16_t find_namespace(struct nvmf_req *req)
+{
+	uint32_t nsid = get32(req->sqe->nsid);
+
+	req->ns = subsystem_namespace(req->queue->ctrl->subsys, nsid);
+	return req->ns ? NVME_OK : NVME_INVALID_NS | NVME_DNR;
+}
+
+uint16_t nvmf_req_check(struct nvmf_req *req)
+{
+	struct nvmf_queue *q = req->queue;
+	const struct nvme_sqe *sqe = req->sqe;
+	const struct command *cmd = find_command(q, sqe);
+	uint16_t status = check_state(q, cmd);
+
+	req->cmd = cmd;
+	req->ns = NULL;
+	req->dir = DATA_NONE;
+	req->len = 0;
+	req->cqe = (struct nvme_cqe){ 0 };
+	if (q->ctrl)
+		q->ctrl->alive = true;
+	if (status)
+		return status;
+	if ((sqe->flags & SQE_PSDT_MASK) != SQE_PSDT_SGL || sqe->flags & SQE_FUSE_MASK)
+		return NVME_INVALID_FIELD | NVME_DNR;
+	if (cmd->flags & CMD_NEEDS_NS) {
+		status = find_namespace(req);
+		if (status)
+			return status;
+	}
+	if (!cmd->length)
+		return NVME_OK;
+	status = cmd->length(req, &req->len);
+	if (!status && req->len)
+		req->dir = cmd->dir;
+	return status;
+}
+
+const struct stage_target *nvmf_req_stage(const struct nvmf_req *req)
+{
+	return req->ns ? &req->ns->stage : NULL;
+}
+
+void nvmf_req_execute(struct nvmf_req *req)
+{
+	if (req->queue->state == QUEUE_CLOSING)
+		nvmf_req_complete(req, NVME_ABORTED_SQ_DELETION);
+	else
+		req->cmd->execute(req);
+}
+
+static void account(struct nvmf_req *req, uint16_t status)
+{
+	struct stage_account *a = &req->ns->account[req->dir - 1];
+
+	if (status) {
+		a->errors++;
+		return;
+	}
+	a->commands++;
+	a->bytes[req->reason] += req->len;
+}
+
+void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
+{
+	struct nvmf_queue *q = req->queue;
+	struct nvme_cqe *cqe = &req->cqe;
+
+	if (q->sqsize) { /* unknown before Connect */
+		q->sqhd = (uint16_t)((q->sqhd + 1) % q->sqsize);
+		cqe->sqhd = put16(q->sqflow_disabled ? 0xffff : q->sqhd);
+	}
+	cqe->sqid = put16(0); /* reserved on fabrics: one SQ and CQ a connection */
+	cqe->cid = req->sqe->cid;
+	cqe->status = put16((uint16_t)(status << 1));
+	if (req->ns && req->dir != DATA_NONE)
+		account(req, status);
+	q->ops->respond(req);
+}
+
+uint32_t nvmf_queue_in_capsule_len(const struct nvmf_queue *q)
+{
+	switch (q->state) {
+	case QUEUE_WAIT_CONNECT:
+		return UINT32_MAX;
+	case QUEUE_LIVE:
+		return is_admin(q) ? 0 : q->ctrl->in_capsule_len;
+	case QUEUE_CLOSING:
+		break;
+	}
+	return 0;
+}

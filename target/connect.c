@@ -1,0 +1,241 @@
+/* Fabrics commands: Connect, Property Get and Set. Base 2.1, 6.3, 6.5, 6.6. */
+#include "target/core.h"
+#include "target/log.h"
+
+#include <errno.h>
+#include <libnvme.h>
+#include <string.h>
+
+/* Where the invalid parameter is: Base 2.1, 6.3, "Connect Response - Dword 0". */
+enum { IN_SQE = 0, IN_DATA = 1 };
+
+static uint16_t invalid_param(struct nvmf_req *req, unsigned int where, size_t offset)
+{
+	req->cqe.dw0 = put32((uint32_t)where << 16 | (uint32_t)offset);
+	return NVME_CONNECT_INVALID_PARAM | NVME_DNR;
+}
+
+uint16_t connect_length(struct nvmf_req *req, uint32_t *ret_len)
+{
+	(void)req;
+	*ret_len = sizeof(struct nvmf_connect_data);
+	return NVME_OK;
+}
+
+/* The NQNs are NUL-terminated inside their field, or the field is refused. */
+static uint16_t check_data(struct nvmf_req *req, const struct nvmf_connect_data *data)
+{
+	if (!memchr(data->subsysnqn, '\0', CONFIG_NQN_MAX + 1))
+		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, subsysnqn));
+	if (!memchr(data->hostnqn, '\0', CONFIG_NQN_MAX + 1) || !data->hostnqn[0])
+		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, hostnqn));
+	return NVME_OK;
+}
+
+static uint16_t check_queue_size(struct nvmf_req *req, const struct nvmf_connect_sqe *sqe)
+{
+	uint16_t size_z = get16(sqe->sqsize_z);
+
+	/* the connection has that many receive entries, no more */
+	if (size_z == 0 || size_z >= req->queue->depth)
+		return invalid_param(req, IN_SQE, offsetof(struct nvmf_connect_sqe, sqsize_z));
+	return NVME_OK;
+}
+
+static void queue_goes_live(struct nvmf_req *req, const struct nvmf_connect_sqe *sqe,
+			    struct controller *c)
+{
+	struct nvmf_queue *q = req->queue;
+
+	q->qid = get16(sqe->qid);
+	q->sqsize = (uint16_t)(get16(sqe->sqsize_z) + 1);
+	q->sqflow_disabled = sqe->cattr & CATTR_DISABLE_SQFLOW;
+	q->ctrl = c;
+	q->state = QUEUE_LIVE;
+	ev_timer_stop(q->target->reactor->loop, &q->connect_timer);
+	req->cqe.dw0 = put32(c->cntlid);
+}
+
+static uint16_t connect_admin(struct nvmf_req *req, const struct nvmf_connect_sqe *sqe,
+			      const struct nvmf_connect_data *data, struct subsystem *s)
+{
+	struct nvmf_queue *q = req->queue;
+	struct controller *c;
+
+	if (le16toh(data->cntlid) != 0xffff) /* dynamic controller model only */
+		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, cntlid));
+
+	int err = controller_create(q->target, s, q, &c);
+
+	if (err)
+		return err == -ENOSPC ? NVME_CONNECT_BUSY : NVME_INTERNAL_ERROR;
+	memcpy(c->hostid, data->hostid, sizeof(c->hostid));
+	strlcpy(c->hostnqn, data->hostnqn, sizeof(c->hostnqn));
+	queue_goes_live(req, sqe, c);
+	controller_start_keep_alive(c, get32(sqe->kato_ms));
+	log_info("controller %u: host %s from %s connected to %s, keep alive %u ms", c->cntlid,
+		 c->hostnqn, q->remote_address, s->nqn, c->kato_ms);
+	return NVME_OK;
+}
+
+static uint16_t connect_io(struct nvmf_req *req, const struct nvmf_connect_sqe *sqe,
+			   const struct nvmf_connect_data *data, struct subsystem *s)
+{
+	struct nvmf_queue *q = req->queue;
+	uint16_t cntlid = le16toh(data->cntlid), qid = get16(sqe->qid);
+	struct controller *c = cntlid <= CNTLID_MAX ? q->target->by_cntlid[cntlid] : NULL;
+
+	if (!c || c->subsys != s || !c->admin)
+		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, cntlid));
+	if (strcmp(c->hostnqn, data->hostnqn) != 0)
+		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, hostnqn));
+	if (memcmp(c->hostid, data->hostid, sizeof(c->hostid)) != 0)
+		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, hostid));
+	if (s->discovery || qid > c->nqueues)
+		return invalid_param(req, IN_SQE, offsetof(struct nvmf_connect_sqe, qid));
+	if (!(c->csts & CSTS_RDY) || c->io[qid])
+		return NVME_COMMAND_SEQUENCE | NVME_DNR;
+	c->io[qid] = q;
+	c->refs++;
+	queue_goes_live(req, sqe, c);
+	LIST_INSERT_HEAD(&c->queues, q, entry);
+	log_debug("controller %u: queue %u connected, %u entries", cntlid, qid, q->sqsize);
+	return NVME_OK;
+}
+
+static uint16_t do_connect(struct nvmf_req *req)
+{
+	const struct nvmf_connect_sqe *sqe = (const void *)req->sqe;
+	const struct nvmf_connect_data *data = (const void *)req->data;
+	struct nvmf_queue *q = req->queue;
+	uint16_t status;
+
+	if (get16(sqe->recfmt) != 0)
+		return NVME_CONNECT_FORMAT | NVME_DNR;
+	status = check_data(req, data);
+	if (!status)
+		status = check_queue_size(req, sqe);
+	if (status)
+		return status;
+
+	struct subsystem *s = subsystem_find(q->target, data->subsysnqn);
+
+	/* No DNR: with it a host that reconnects while we are being reconfigured gives up for good. */
+	if (!s || !subsystem_on_port(s, q->port)) {
+		log_warn("host %s from %s asked for subsystem %s, which port %u does not have",
+			 data->hostnqn, q->remote_address, data->subsysnqn, q->port->id);
+		return invalid_param(req, IN_DATA,
+				     offsetof(struct nvmf_connect_data, subsysnqn)) &
+		       (uint16_t)~NVME_DNR;
+	}
+	if (!subsystem_allows(s, data->hostnqn)) {
+		log_warn("host %s from %s is not among the allowed_hosts of %s", data->hostnqn,
+			 q->remote_address, s->nqn);
+		return NVME_CONNECT_INVALID_HOST | NVME_DNR;
+	}
+	return get16(sqe->qid) == 0 ? connect_admin(req, sqe, data, s) :
+				      connect_io(req, sqe, data, s);
+}
+
+void connect_execute(struct nvmf_req *req)
+{
+	nvmf_req_complete(req, do_connect(req));
+}
+
+/* ---- properties ------------------------------------------------------------------------------- */
+
+static uint64_t capabilities(const struct nvmf_queue *q)
+{
+	return (uint64_t)(q->port->queue_depth - 1) | /* MQES */
+	       UINT64_C(1) << 16 |		       /* CQR: contiguous queues required */
+	       (uint64_t)CAP_TIMEOUT_500MS << 24 |     /* TO */
+	       UINT64_C(1) << 37 |		       /* CSS: NVM command set */
+	       UINT64_C(1) << 59;		       /* CRMS: CRWMS */
+}
+
+void property_get(struct nvmf_req *req)
+{
+	const struct nvmf_property_sqe *sqe = (const void *)req->sqe;
+	const struct controller *c = req->queue->ctrl;
+	uint64_t value = 0;
+	bool wide = false;
+
+	switch (get32(sqe->offset)) {
+	case PROP_CAP:
+		value = capabilities(req->queue);
+		wide = true;
+		break;
+	case PROP_VS:
+		value = NVME_VERSION;
+		break;
+	case PROP_CC:
+		value = c->cc;
+		break;
+	case PROP_CSTS:
+		value = c->csts;
+		break;
+	case PROP_CRTO:
+		value = CAP_TIMEOUT_500MS; /* CRWMT */
+		break;
+	default:
+		nvmf_req_complete(req, NVME_INVALID_FIELD | NVME_DNR);
+		return;
+	}
+	if (!is_admin(req->queue) || (sqe->attrib & 7) != (wide ? 1 : 0)) {
+		nvmf_req_complete(req, NVME_INVALID_FIELD | NVME_DNR);
+		return;
+	}
+	req->cqe.dw0 = put32((uint32_t)value);
+	req->cqe.dw1 = put32((uint32_t)(value >> 32));
+	nvmf_req_complete(req, NVME_OK);
+}
+
+static bool cc_acceptable(uint32_t cc, bool discovery)
+{
+	if (CC_MPS(cc) != 0 || CC_AMS(cc) != 0 || CC_CSS(cc) != 0)
+		return false;
+	/* a discovery controller has no I/O queues, hosts may leave the sizes 0 */
+	return discovery || (CC_IOSQES(cc) == 6 && CC_IOCQES(cc) == 4);
+}
+
+static void disconnect_io_queues(struct controller *c)
+{
+	struct nvmf_queue *q, *next;
+
+	LIST_FOREACH_SAFE(q, &c->queues, entry, next)
+		q->ops->disconnect(q);
+}
+
+static void set_cc(struct controller *c, uint32_t cc)
+{
+	uint32_t old = c->cc;
+
+	c->cc = cc;
+	if (cc & CC_EN && !(old & CC_EN)) {
+		if (cc_acceptable(cc, c->subsys->discovery))
+			c->csts = CSTS_RDY;
+		else
+			c->csts = CSTS_CFS;
+	}
+	if (!(cc & CC_EN) && old & CC_EN) { /* controller reset */
+		disconnect_io_queues(c);
+		c->aec = 0;
+		c->csts = 0;
+	}
+	if (CC_SHN(cc) && !CC_SHN(old))
+		c->csts |= CSTS_SHST_DONE;
+	if (!CC_SHN(cc) && CC_SHN(old))
+		c->csts &= ~CSTS_SHST_MASK;
+}
+
+void property_set(struct nvmf_req *req)
+{
+	const struct nvmf_property_sqe *sqe = (const void *)req->sqe;
+
+	if (!is_admin(req->queue) || get32(sqe->offset) != PROP_CC || (sqe->attrib & 7) != 0) {
+		nvmf_req_complete(req, NVME_INVALID_FIELD | NVME_DNR);
+		return;
+	}
+	set_cc(req->queue->ctrl, (uint32_t)get64(sqe->value));
+	nvmf_req_complete(req, NVME_OK);
+}

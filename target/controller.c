@@ -1,0 +1,224 @@
+/* Controllers and their queues: birth, keep alive, async events, death. */
+#include "target/core.h"
+#include "target/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECT_TIMEOUT_S 10
+
+/* ---- cntlid ----------------------------------------------------------------------------------- */
+
+/* IDs go round, so that a host's stale ID meets nobody for long. */
+static uint16_t take_cntlid(struct target *t, struct controller *c)
+{
+	for (unsigned int tries = 0; tries < CNTLID_MAX; tries++) {
+		uint16_t id = t->next_cntlid;
+
+		t->next_cntlid = (uint16_t)(id == CNTLID_MAX ? 1 : id + 1);
+		if (!t->by_cntlid[id]) {
+			t->by_cntlid[id] = c;
+			return id;
+		}
+	}
+	return 0;
+}
+
+bool target_has_controller(const struct target *t, uint16_t cntlid)
+{
+	return cntlid <= CNTLID_MAX && t->by_cntlid[cntlid];
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+static uint32_t announced_in_capsule_len(const struct subsystem *s, const struct config_port *port)
+{
+	/* In-capsule data lands in host memory. Where payload can be staged in CMB none is offered, so
+	 * that small writes go that way too. */
+	for (size_t i = 0; i < s->nnamespaces; i++)
+		if (s->namespaces[i].stage.provider || s->namespaces[i].stage.require)
+			return 0;
+	return port->in_capsule_data_len;
+}
+
+static void on_kato(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct controller *c = w->data;
+
+	(void)revents;
+	if (c->alive) {
+		c->alive = false;
+		ev_timer_again(loop, w);
+		return;
+	}
+	ev_timer_stop(loop, w);
+	log_warn("controller %u: host %s was silent for %u ms (keep alive), disconnecting", c->cntlid,
+		 c->hostnqn, c->kato_ms);
+	c->csts |= CSTS_CFS;
+	controller_disconnect(c);
+}
+
+int controller_create(struct target *t, struct subsystem *s, struct nvmf_queue *admin,
+		      struct controller **ret_ctrl)
+{
+	struct controller *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->target = t;
+	c->subsys = s;
+	c->cntlid = take_cntlid(t, c);
+	if (c->cntlid == 0) {
+		free(c);
+		return -ENOSPC;
+	}
+	c->in_capsule_len = announced_in_capsule_len(s, admin->port);
+	c->nqueues = IO_QUEUES_MAX;
+	TAILQ_INIT(&c->aers);
+	LIST_INIT(&c->queues);
+	ev_timer_init(&c->kato_timer, on_kato, 0, 0);
+	c->kato_timer.data = c;
+	c->admin = admin;
+	c->refs = 1;
+	LIST_INSERT_HEAD(&s->controllers, c, entry);
+	*ret_ctrl = c;
+	return 0;
+}
+
+void controller_put(struct controller *c)
+{
+	if (--c->refs)
+		return;
+	log_info("controller %u: gone", c->cntlid);
+	ev_timer_stop(c->target->reactor->loop, &c->kato_timer);
+	c->target->by_cntlid[c->cntlid] = NULL;
+	LIST_REMOVE(c, entry);
+	free(c);
+}
+
+void controller_disconnect(struct controller *c)
+{
+	struct nvmf_queue *q, *next;
+
+	LIST_FOREACH_SAFE(q, &c->queues, entry, next)
+		q->ops->disconnect(q);
+	if (c->admin)
+		c->admin->ops->disconnect(c->admin);
+}
+
+/* The period is rounded up to the granularity (KAS); a command in it re-arms (TBKAS), so the host is
+ * dropped between one and two periods of silence after its last command. */
+void controller_start_keep_alive(struct controller *c, uint32_t kato_ms)
+{
+	struct ev_loop *loop = c->target->reactor->loop;
+	uint32_t limit = c->target->conf->keep_alive_max_ms;
+	uint32_t unit = KAS_100MS * 100;
+
+	if (limit && (kato_ms == 0 || kato_ms > limit))
+		kato_ms = limit;
+	if (kato_ms > UINT32_MAX - unit)
+		kato_ms = UINT32_MAX - unit;
+	c->kato_ms = (kato_ms + unit - 1) / unit * unit;
+	c->alive = true;
+	ev_timer_stop(loop, &c->kato_timer);
+	if (c->kato_ms) {
+		c->kato_timer.repeat = c->kato_ms / 1e3;
+		ev_timer_again(loop, &c->kato_timer);
+	}
+}
+
+/* ---- queues ----------------------------------------------------------------------------------- */
+
+static void on_connect_timeout(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct nvmf_queue *q = w->data;
+
+	(void)loop;
+	(void)revents;
+	log_warn("connection from %s sent no Connect command in %d s, disconnecting",
+		 q->remote_address, CONNECT_TIMEOUT_S);
+	q->ops->disconnect(q);
+}
+
+void nvmf_queue_init(struct nvmf_queue *q)
+{
+	q->state = QUEUE_WAIT_CONNECT;
+	q->ctrl = NULL;
+	q->qid = 0;
+	q->sqsize = 0;
+	q->sqhd = 0;
+	q->sqflow_disabled = false;
+	ev_timer_init(&q->connect_timer, on_connect_timeout, CONNECT_TIMEOUT_S, 0);
+	q->connect_timer.data = q;
+	ev_timer_start(q->target->reactor->loop, &q->connect_timer);
+}
+
+static void answer_parked(struct controller *c)
+{
+	struct nvmf_req *req;
+
+	while ((req = TAILQ_FIRST(&c->aers))) {
+		TAILQ_REMOVE(&c->aers, req, entry);
+		c->naers--;
+		nvmf_req_complete(req, NVME_ABORTED_SQ_DELETION);
+	}
+}
+
+void nvmf_queue_close(struct nvmf_queue *q)
+{
+	if (q->state == QUEUE_CLOSING)
+		return;
+	q->state = QUEUE_CLOSING;
+	ev_timer_stop(q->target->reactor->loop, &q->connect_timer);
+	if (q->ctrl && q->ctrl->admin == q) {
+		ev_timer_stop(q->target->reactor->loop, &q->ctrl->kato_timer);
+		answer_parked(q->ctrl);
+	}
+}
+
+void nvmf_queue_fini(struct nvmf_queue *q)
+{
+	struct controller *c = q->ctrl;
+
+	nvmf_queue_close(q);
+	if (!c)
+		return;
+	q->ctrl = NULL;
+	if (c->admin == q) {
+		c->admin = NULL;
+		controller_disconnect(c); /* no controller without its admin queue */
+	} else {
+		LIST_REMOVE(q, entry);
+		c->io[q->qid] = NULL;
+	}
+	controller_put(c);
+}
+
+/* ---- commands that are about the controller itself --------------------------------------------- */
+
+void async_event_request(struct nvmf_req *req)
+{
+	struct controller *c = req->queue->ctrl;
+
+	if (c->naers == AER_MAX) {
+		nvmf_req_complete(req, NVME_AER_LIMIT | NVME_DNR);
+		return;
+	}
+	c->naers++;
+	TAILQ_INSERT_TAIL(&c->aers, req, entry);
+}
+
+void keep_alive(struct nvmf_req *req)
+{
+	const struct controller *c = req->queue->ctrl;
+
+	nvmf_req_complete(req, c->kato_ms ? NVME_OK : NVME_KATO_INVALID | NVME_DNR);
+}
+
+/* "Not aborted" is always a right answer (Base 2.1, 5.1.1); really aborting comes with its issue. */
+void abort_command(struct nvmf_req *req)
+{
+	req->cqe.dw0 = put32(1);
+	nvmf_req_complete(req, NVME_OK);
+}

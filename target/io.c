@@ -1,0 +1,39 @@
+/* Read, Write, Flush: NVM Command Set 1.1, 3.3. */
+#include "target/core.h"
+
+static uint64_t slba_of(const struct nvmf_req *req)
+{
+	return get32(req->sqe->cdw10) | (uint64_t)get32(req->sqe->cdw11) << 32;
+}
+
+uint16_t rw_length(struct nvmf_req *req, uint32_t *ret_len)
+{
+	const struct namespace *ns = req->ns;
+	uint32_t nlb = (get32(req->sqe->cdw12) & 0xffff) + 1;
+	uint64_t len = (uint64_t)nlb << ns->lba_shift;
+
+	if (nlb > ns->nlb || slba_of(req) > ns->nlb - nlb)
+		return NVME_LBA_OUT_OF_RANGE | NVME_DNR;
+	if (len > req->queue->target->mdts_len)
+		return NVME_INVALID_FIELD | NVME_DNR;
+	*ret_len = (uint32_t)len;
+	return NVME_OK;
+}
+
+void rw_execute(struct nvmf_req *req)
+{
+	struct backend *b = req->ns->backend;
+	bool fua = get32(req->sqe->cdw12) >> 30 & 1;
+
+	b->ops->rw(b, req, slba_of(req) << req->ns->lba_shift, fua);
+}
+
+void flush_execute(struct nvmf_req *req)
+{
+	struct backend *b = req->ns->backend;
+
+	if (b->info.write_cache)
+		b->ops->flush(b, req);
+	else
+		nvmf_req_complete(req, NVME_OK);
+}

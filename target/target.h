@@ -1,0 +1,151 @@
+/*
+ * target: the NVMe side. Controllers, queues, commands, namespaces; it knows requests and memory, never
+ * a verb. The first header of this room to read.
+ *
+ * A transport embeds struct nvmf_queue in its connection and struct nvmf_req in its command context:
+ *
+ *      capsule arrives --> nvmf_req_check()   what the command is, how many bytes go which way
+ *      payload staged, host's data fetched
+ *                      --> nvmf_req_execute() ... ops->respond() when the CQE is ready
+ *      response sent, slot given back
+ *
+ * Reactor-local throughout, but for target_create() and target_destroy() (control thread).
+ */
+#ifndef TARGET_TARGET_H
+#define TARGET_TARGET_H
+
+#include "config/config.h"
+#include "p2p/staging.h"
+#include "target/nvme_wire.h"
+#include "target/reactor.h"
+
+#include <sys/queue.h>
+
+#define IO_QUEUE_ID_MAX	      128 /* I/O queues are 1..128, a controller has no more */
+#define ADMIN_QUEUE_DEPTH_MAX 256 /* entries; the Linux host asks for 32 */
+
+struct controller;
+struct target;
+struct namespace;
+struct command;
+
+enum data_dir {
+	DATA_NONE,
+	DATA_H2C, /* host to controller: a write */
+	DATA_C2H, /* controller to host: a read */
+};
+
+struct nvmf_req {
+	struct nvmf_queue *queue;
+	const struct nvme_sqe *sqe; /* in the receive buffer; not touched by the host any more */
+	struct nvme_cqe cqe;	    /* ready when respond() is called */
+
+	/* set by nvmf_req_check() */
+	const struct command *cmd;
+	struct namespace *ns; /* NULL for commands without one */
+	enum data_dir dir;
+	uint32_t len; /* bytes of payload */
+
+	/* set by the transport before nvmf_req_execute() */
+	uint8_t *data;		  /* len bytes of staged memory */
+	enum stage_reason reason; /* where that is, for the accounting */
+
+	/* private: of whoever executes it */
+	struct uring_op op;
+	uint32_t done_len;
+	bool fua;
+	uint64_t offset;
+	TAILQ_ENTRY(nvmf_req) entry; /* parked AERs */
+};
+
+struct nvmf_queue_ops {
+	/* The CQE is ready and, for DATA_C2H with status 0, so are len bytes of data. */
+	void (*respond)(struct nvmf_req *req);
+	/* End the connection; the transport answers with nvmf_queue_fini() once all is drained. May be
+	 * called more than once, and from within any call into the target. */
+	void (*disconnect)(struct nvmf_queue *q);
+};
+
+enum nvmf_queue_state {
+	QUEUE_WAIT_CONNECT, /* for the Connect command */
+	QUEUE_LIVE,
+	QUEUE_CLOSING, /* no new commands; waits for the transport to drain */
+};
+
+/* One queue pair of NVMe, embedded in the transport's connection. reactor-local */
+struct nvmf_queue {
+	const struct nvmf_queue_ops *ops;
+	struct target *target;
+	const struct config_port *port;
+	char local_address[64];	 /* numeric; what a wildcard port shows in the discovery log */
+	char remote_address[64]; /* for the log */
+	enum nvmf_queue_state state;
+	uint16_t qid;	/* from the Connect command */
+	uint16_t depth; /* receive entries */
+	/* private: */
+	uint16_t sqsize; /* entries */
+	uint16_t sqhd;
+	bool sqflow_disabled;
+	struct controller *ctrl; /* NULL until Connect succeeded */
+	ev_timer connect_timer;
+	LIST_ENTRY(nvmf_queue) entry; /* in the controller */
+};
+
+/**
+ * target_create() - open every namespace's device, prove its staging, and be ready for connections.
+ * @c and @set must outlive the target. Blocks. On failure @diag says which file and line, and what to
+ * do. Return: 0 or negative errno.
+ */
+__attribute__((warn_unused_result)) int target_create(const struct config *c,
+						      struct provider_set *set, struct reactor *r,
+						      struct target **ret_target,
+						      struct config_diag *diag);
+
+/** target_destroy() - close the devices; no queue may be left. NULL is fine. */
+void target_destroy(struct target *t);
+
+/** target_stop() - ask the transport to disconnect every queue of every controller. */
+void target_stop(struct target *t);
+
+/** target_has_controller() - is there a controller with this ID? For the check of CM private data. */
+bool target_has_controller(const struct target *t, uint16_t cntlid);
+
+/** target_print_accounting() - per namespace and direction, the bytes staged where and why. */
+void target_print_accounting(const struct target *t, FILE *out);
+
+/** nvmf_queue_init() - a connection is up and waits for its Connect command (10 s at most). The caller
+ * has set ops, target, port, depth and the addresses; everything else is set here. */
+void nvmf_queue_init(struct nvmf_queue *q);
+
+/** nvmf_queue_close() - no further command will be executed; parked commands are answered (which the
+ * transport may drop). Safe to call again. */
+void nvmf_queue_close(struct nvmf_queue *q);
+
+/** nvmf_queue_fini() - the queue is drained and goes away. With the admin queue goes the controller,
+ * and its other queues are asked to disconnect. */
+void nvmf_queue_fini(struct nvmf_queue *q);
+
+/**
+ * nvmf_req_check() - look at the capsule: may this command run, and with which payload?
+ * @req: queue and sqe are set. Sets cmd, ns, dir and len.
+ * Return: NVME_OK, or the status to complete it with.
+ */
+__attribute__((warn_unused_result)) uint16_t nvmf_req_check(struct nvmf_req *req);
+
+/** nvmf_req_stage() - where this request's payload may be staged; NULL: memory the CPU can use. */
+const struct stage_target *nvmf_req_stage(const struct nvmf_req *req);
+
+/** nvmf_req_execute() - run a request that nvmf_req_check() accepted and whose data is in place.
+ * respond() may be called before this returns. */
+void nvmf_req_execute(struct nvmf_req *req);
+
+/** nvmf_req_complete() - fill the CQE with @status (DNR included by the caller) and respond(). Also for
+ * the transport: SGL errors and failed transfers. dw0 and dw1 of the CQE are left as they are. */
+void nvmf_req_complete(struct nvmf_req *req, uint16_t status);
+
+/** nvmf_queue_in_capsule_len() - most bytes of in-capsule data a command may use now: what the
+ * controller announced (IOCCSZ), 0 on admin queues, no limit for Connect (the Linux host sends its data
+ * in the capsule, and the receive buffer is the limit). */
+uint32_t nvmf_queue_in_capsule_len(const struct nvmf_queue *q);
+
+#endif

@@ -1,0 +1,139 @@
+# Sourced by the end-to-end tests, which run in a guest (tests/vm/run). Ends the test at the first
+# thing that is not as it should be, and says what.
+# shellcheck shell=bash
+set -Eeuo pipefail
+trap 'echo "FAILED: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
+
+NQN=nqn.2026-11.org.nvmf-p2pd:test
+ADDRESS=${ADDRESS:-10.0.0.1}
+LOG=/tmp/nvmf-p2pd.log
+CONF=/tmp/nvmf-p2pd.conf
+daemon_pid=''
+
+fail() {
+	echo "FAILED: $*" >&2
+	if [ -s "$LOG" ]; then
+		echo "--- the daemon's log" >&2
+		tail -n 60 "$LOG" >&2
+	fi
+	exit 1
+}
+
+step() { echo "* $*"; }
+
+# wait_for SECONDS WHAT COMMAND...: until COMMAND succeeds.
+wait_for() {
+	local deadline=$((SECONDS + $1)) what=$2
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $deadline ] || fail "waited in vain for $what"
+		sleep 0.1
+	done
+}
+
+# write_config [CMB-POLICY]: drives A and B as namespaces 1 and 2.
+write_config() {
+	cat >"$CONF" <<-END
+		ports = ( { id = 1; address = "$ADDRESS"; ${PORT_SETTINGS:-} } );
+		subsystems = ( {
+		  nqn = "$NQN";
+		  allow_any_host = true;
+		  namespaces = ( { nsid = 1; device = "/dev/drive/A"; cmb = "${1:-prefer}"; },
+		                 { nsid = 2; device = "/dev/drive/B"; cmb = "${1:-prefer}"; } );
+		} );
+	END
+}
+
+# start_daemon [OPTION...]: returns when it listens.
+start_daemon() {
+	: >"$LOG"
+	nvmf-p2pd -c "$CONF" "$@" >"$LOG" 2>&1 &
+	daemon_pid=$!
+	wait_for 120 "the daemon to be ready" daemon_ready_or_dead
+	kill -0 "$daemon_pid" 2>/dev/null || fail "the daemon did not start"
+}
+
+daemon_ready_or_dead() {
+	grep -q '^nvmf-p2pd: ready' "$LOG" || ! kill -0 "$daemon_pid" 2>/dev/null
+}
+
+# stop_daemon: SIGTERM, and it must exit with 0. Its table of bytes is in $LOG then.
+stop_daemon() {
+	local rc=0
+	kill -TERM "$daemon_pid"
+	wait "$daemon_pid" || rc=$?
+	[ $rc -eq 0 ] || fail "the daemon exited with $rc"
+}
+
+# connect_host [OPTION...]: sets NS1 and NS2 to the block devices that appeared.
+connect_host() {
+	nvme connect -t rdma -a "$ADDRESS" -s 4420 -n "$NQN" -i 2 "$@" >/tmp/connect.log 2>&1 ||
+		fail "nvme connect: $(cat /tmp/connect.log)"
+	wait_for 30 "both namespaces" find_namespaces
+}
+
+# The namespaces' block devices by NQN and nsid, not by a guess at numbers.
+find_namespaces() {
+	local subsys ns
+	NS1='' NS2=''
+	for subsys in /sys/class/nvme-subsystem/*; do
+		[ "$(cat "$subsys/subsysnqn" 2>/dev/null)" = "$NQN" ] || continue
+		for ns in "$subsys"/nvme*n*; do
+			[ -e "/dev/${ns##*/}" ] || continue
+			case $(cat "$ns/nsid" 2>/dev/null) in
+			1) NS1=/dev/${ns##*/} ;;
+			2) NS2=/dev/${ns##*/} ;;
+			esac
+		done
+	done
+	[ -b "$NS1" ] && [ -b "$NS2" ]
+}
+
+disconnect_host() {
+	nvme disconnect -n "$NQN" >/dev/null || fail "nvme disconnect"
+}
+
+# 512 B to 1 MiB, mixed. Each job has its own part of the drive, so that no two writes overlap.
+MIXED=512/12:1k/12:3k/12:4k/12:12k/12:64k/12:100k/8:256k/10:1m/10
+
+# verified_io DEVICE [SIZE-PER-JOB]: random writes of mixed sizes, then every byte read and compared.
+verified_io() {
+	local size=${2:-24m}
+	fio --name=verify --filename="$1" --direct=1 --ioengine=io_uring --iodepth=32 --numjobs=2 \
+		--rw=randwrite --bssplit="$MIXED" --size="$size" --offset_increment=256m \
+		--verify=crc32c --verify_fatal=1 --do_verify=1 --verify_state_save=0 --serialize_overlap=1 --randseed="${SEED:-42}" \
+		--group_reporting --output=/tmp/fio.log --output-format=normal ||
+		fail "fio on $1: $(tail -n 30 /tmp/fio.log)"
+	grep -q 'err= 0' /tmp/fio.log || fail "fio on $1: $(cat /tmp/fio.log)"
+}
+
+# staged NSID DIRECTION: the places and shares in the daemon's last table, one a line.
+staged() {
+	awk -v nsid="$1" -v dir="$2" '
+		/^SUBSYSTEM/ { delete row; n = 0 }
+		$2 == nsid && $3 == dir && /%$/ {
+			line = $0; sub(/^[^ ]+ +[0-9]+ +[a-z]+ +/, "", line); sub(/ +[0-9]+ +([0-9.]+%)$/, " & ", line)
+			gsub(/ +/, " ", line); row[n++] = line }
+		END { for (i = 0; i < n; i++) print row[i] }' "$LOG"
+}
+
+# expect_staged NSID PATTERN: that namespace's bytes, both ways, all went through places that match.
+expect_staged() {
+	local dir got
+	for dir in write read; do
+		got=$(staged "$1" "$dir")
+		[ -n "$got" ] || fail "namespace $1, $dir: nothing was staged"
+		! grep -vE "^($2) [0-9]+ [0-9.]+%" <<<"$got" ||
+			fail "namespace $1, $dir: expected all in '$2', got: $got"
+	done
+}
+
+# What a daemon holds: queue pairs, memory regions, completion queues, descriptors, CMB pages.
+holdings() {
+	local kind
+	for kind in qp mr cq pd; do
+		echo "$kind $(rdma resource show $kind 2>/dev/null | grep -c nvmf-p2pd || true)"
+	done
+	echo "fd $(find "/proc/$daemon_pid/fd" -mindepth 1 | wc -l)"
+	cat /sys/bus/pci/devices/*/p2pmem/available 2>/dev/null | sed 's/^/cmb_available /'
+}

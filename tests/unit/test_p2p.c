@@ -1,0 +1,533 @@
+/* Buddy allocator, window, slot cache and provider discovery, against slow and obvious twins. The
+ * window's memory region is a dummy: linking is memory management, no RNIC takes part. */
+#include "p2p/provider.c"
+#include "p2p/slot.c"
+#include "p2p/staging.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+/* xorshift: the same numbers every run, on every machine */
+static uint32_t random_state;
+
+static uint32_t random_below(uint32_t n)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 17;
+	random_state ^= random_state << 5;
+	return random_state % n;
+}
+
+static unsigned int random_ops(unsigned int normally)
+{
+	const char *text = getenv("NVMF_TEST_OPS"); /* more for the long runs */
+
+	return text ? (unsigned int)atoi(text) : normally;
+}
+
+/* ---- buddy ------------------------------------------------------------------------------------ */
+
+#define NPAGES 1000 /* no power of two on purpose */
+#define NRUNS  300
+
+struct run {
+	uint32_t page;
+	unsigned int order;
+};
+
+START_TEST(buddy_never_hands_out_a_page_twice)
+{
+	struct buddy b;
+	struct run runs[NRUNS];
+	uint8_t owner[NPAGES] = { 0 };
+	unsigned int nruns = 0, nused = 0;
+
+	random_state = 1;
+	ck_assert_int_eq(buddy_init(&b, NPAGES), 0);
+	for (unsigned int i = random_ops(200000); i; i--) {
+		if (nruns < NRUNS && random_below(2)) {
+			struct run run = { .order = random_below(8) };
+
+			run.page = buddy_take(&b, run.order);
+			if (run.page == BUDDY_NONE)
+				continue;
+			ck_assert_uint_eq(run.page % (1u << run.order), 0);
+			for (uint32_t p = 0; p < 1u << run.order; p++) {
+				ck_assert_uint_lt(run.page + p, NPAGES);
+				ck_assert(!owner[run.page + p]);
+				owner[run.page + p] = 1;
+			}
+			nused += 1u << run.order;
+			runs[nruns++] = run;
+		} else if (nruns) {
+			unsigned int victim = random_below(nruns);
+			struct run run = runs[victim];
+
+			runs[victim] = runs[--nruns];
+			memset(owner + run.page, 0, 1u << run.order);
+			nused -= 1u << run.order;
+			buddy_give(&b, run.page, run.order);
+		}
+		ck_assert_uint_eq(buddy_free_pages(&b), NPAGES - nused);
+	}
+	while (nruns) {
+		nruns--;
+		buddy_give(&b, runs[nruns].page, runs[nruns].order);
+	}
+	/* all merged again: the largest run is to be had, hours of mixed sizes or not */
+	ck_assert_uint_eq(buddy_take(&b, 9), 0);
+	buddy_fini(&b);
+}
+END_TEST
+
+START_TEST(buddy_gives_all_pages_and_then_none)
+{
+	struct buddy b;
+
+	ck_assert_int_eq(buddy_init(&b, 7), 0);
+	for (int i = 0; i < 7; i++)
+		ck_assert_uint_ne(buddy_take(&b, 0), BUDDY_NONE);
+	ck_assert_uint_eq(buddy_take(&b, 0), BUDDY_NONE);
+	ck_assert_uint_eq(buddy_free_pages(&b), 0);
+	buddy_fini(&b);
+	ck_assert_int_eq(buddy_init(&b, 0), -EINVAL);
+}
+END_TEST
+
+START_TEST(buddy_order_is_the_smallest_that_holds)
+{
+	static const struct {
+		uint32_t npages;
+		unsigned int order;
+	} rows[] = { { 1, 0 }, { 2, 1 }, { 3, 2 }, { 4, 2 }, { 5, 3 }, { 256, 8 }, { 257, 9 } };
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		ck_assert_uint_eq(buddy_order(rows[i].npages), rows[i].order);
+}
+END_TEST
+
+/* ---- window ----------------------------------------------------------------------------------- */
+
+static struct ibv_mr dummy_mr = { .lkey = 0x1234 };
+
+static struct window *make_window(size_t size)
+{
+	struct window *w = calloc(1, sizeof(*w));
+
+	w->kind = WINDOW_ODP;
+	w->size = size;
+	w->base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ck_assert_ptr_ne(w->base, MAP_FAILED);
+	w->page = calloc(size / P2P_PAGE_SIZE, 1);
+	ck_assert_int_eq(buddy_init(&w->free, (uint32_t)(size / P2P_PAGE_SIZE)), 0);
+	w->mr = &dummy_mr;
+	w->no_advise = true;
+	return w;
+}
+
+static void drop_window(struct window *w)
+{
+	w->mr = NULL;
+	window_destroy(w);
+}
+
+/* Every byte of the window must be mapped by somebody: a hole could be filled by a stranger. */
+static void assert_no_hole(const struct window *w)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	unsigned long start, end, at = (unsigned long)w->base;
+	char line[512];
+
+	while (fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx", &start, &end) == 2 && start <= at && end > at)
+			at = end;
+	fclose(maps);
+	ck_assert_uint_ge(at, (unsigned long)w->base + w->size);
+}
+
+START_TEST(linked_pages_carry_their_bytes_and_go_back)
+{
+	struct window *w = make_window(1 << 20);
+	struct provider *p;
+	struct iova_state s;
+
+	ck_assert_int_eq(provider_create_host(16, &p), 0);
+	memset(p->pool, 0x5a, 4 * P2P_PAGE_SIZE);
+	ck_assert_int_eq(iova_try_alloc(w, &s, 3 * P2P_PAGE_SIZE), 0);
+	ck_assert_uint_eq(s.npages, 4);
+	ck_assert_int_eq(iova_link(&s, p), 0);
+	ck_assert_uint_eq(buddy_free_pages(&p->free), 12);
+	ck_assert_uint_eq(s.va[0], 0x5a);
+	s.va[5] = 0x77;
+	iova_destroy(&s);
+	ck_assert_uint_eq(buddy_free_pages(&p->free), 16);
+	ck_assert_uint_eq(p->pool[5], 0x77);
+	assert_no_hole(w);
+	drop_window(w);
+	provider_destroy(p);
+}
+END_TEST
+
+START_TEST(link_is_all_or_nothing)
+{
+	struct window *w = make_window(1 << 20);
+	struct provider *p;
+	struct iova_state s;
+
+	ck_assert_int_eq(provider_create_host(5, &p), 0);
+	ck_assert_int_eq(iova_try_alloc(w, &s, 8 * P2P_PAGE_SIZE), 0);
+	ck_assert_int_eq(iova_link(&s, p), -ENOMEM);
+	ck_assert_uint_eq(buddy_free_pages(&p->free), 5);
+	ck_assert_uint_eq(w->stats.linked_pages, 0);
+	iova_free(&s);
+	drop_window(w);
+	provider_destroy(p);
+}
+END_TEST
+
+START_TEST(scattered_pages_make_one_range_of_several_extents)
+{
+	struct window *w = make_window(1 << 20);
+	struct provider *p;
+	struct iova_state s;
+
+	ck_assert_int_eq(provider_create_host(8, &p), 0);
+	for (uint32_t i = 0; i < 8; i++) /* take all, give back every other: runs of one page */
+		ck_assert_uint_eq(buddy_take(&p->free, 0), i);
+	for (uint32_t i = 0; i < 8; i += 2)
+		buddy_give(&p->free, i, 0);
+	ck_assert_int_eq(iova_try_alloc(w, &s, 4 * P2P_PAGE_SIZE), 0);
+	ck_assert_int_eq(iova_link(&s, p), 0);
+	ck_assert_uint_eq(s.nextents, 4);
+	memset(s.va, 0x33, 4 * P2P_PAGE_SIZE);
+	iova_destroy(&s);
+	for (uint32_t i = 0; i < 8; i += 2)
+		ck_assert_uint_eq(p->pool[i * P2P_PAGE_SIZE], 0x33);
+	ck_assert_uint_eq(p->pool[1 * P2P_PAGE_SIZE], 0);
+	drop_window(w);
+	provider_destroy(p);
+}
+END_TEST
+
+START_TEST(window_that_is_full_says_so)
+{
+	struct window *w = make_window(4 * P2P_PAGE_SIZE);
+	struct iova_state a, b;
+
+	ck_assert_int_eq(iova_try_alloc(w, &a, 4 * P2P_PAGE_SIZE), 0);
+	ck_assert_int_eq(iova_try_alloc(w, &b, 1), -ENOSPC);
+	ck_assert_int_eq(iova_try_alloc(w, &b, 5 * P2P_PAGE_SIZE), -ENOSPC);
+	iova_free(&a);
+	ck_assert_int_eq(iova_try_alloc(w, &b, 1), 0);
+	iova_free(&b);
+	drop_window(w);
+}
+END_TEST
+
+/* ---- slots ------------------------------------------------------------------------------------ */
+
+struct fixture {
+	struct window *w;
+	struct provider *p;
+	struct slot_cache *c;
+};
+
+static struct fixture make_cache(uint32_t pool_pages)
+{
+	struct fixture f = { .w = make_window(64 << 20) };
+
+	ck_assert_int_eq(provider_create_host(pool_pages, &f.p), 0);
+	ck_assert_int_eq(slot_cache_create(f.w, f.p, &f.c), 0);
+	return f;
+}
+
+static void drop_cache(struct fixture *f)
+{
+	slot_cache_destroy(f->c);
+	ck_assert_uint_eq(buddy_free_pages(&f->p->free), f->p->npages);
+	drop_window(f->w);
+	provider_destroy(f->p);
+}
+
+#define NSLOTS 64
+
+struct held {
+	struct slot *slot;
+	uint8_t stamp;
+	size_t len;
+};
+
+/* The model: whoever holds a slot finds in it what he wrote, whatever the others do. */
+START_TEST(slots_never_overlap_and_all_come_back)
+{
+	struct fixture f = make_cache(600);
+	struct held held[NSLOTS];
+	unsigned int n = 0;
+
+	random_state = 7;
+	for (unsigned int i = random_ops(30000); i; i--) {
+		if (n < NSLOTS && random_below(2)) {
+			struct held h = { .len = 1 + random_below(random_below(2) ? 8192 : 600000),
+					  .stamp = (uint8_t)random_below(256) };
+
+			h.slot = slot_take(f.c, h.len);
+			if (!h.slot)
+				continue;
+			ck_assert_uint_eq((uintptr_t)h.slot->va % P2P_PAGE_SIZE, 0);
+			h.slot->va[0] = h.stamp;
+			h.slot->va[h.len - 1] = h.stamp;
+			held[n++] = h;
+		} else if (n) {
+			unsigned int victim = random_below(n);
+
+			ck_assert_uint_eq(held[victim].slot->va[0], held[victim].stamp);
+			ck_assert_uint_eq(held[victim].slot->va[held[victim].len - 1],
+					  held[victim].stamp);
+			slot_give(held[victim].slot);
+			held[victim] = held[--n];
+		}
+	}
+	while (n)
+		slot_give(held[--n].slot);
+	ck_assert_uint_eq(f.c->ntaken, 0);
+	ck_assert_uint_gt(f.c->stats.hits, 0);
+	ck_assert_uint_gt(f.c->stats.evictions, 0);
+	assert_no_hole(f.w);
+	drop_cache(&f);
+}
+END_TEST
+
+START_TEST(warm_slot_is_the_same_slot)
+{
+	struct fixture f = make_cache(16);
+	struct slot *slot = slot_take(f.c, 4096), *again;
+	uint64_t links = f.w->stats.links;
+
+	slot_give(slot);
+	again = slot_take(f.c, 100);
+	ck_assert_ptr_eq(again, slot);
+	ck_assert_uint_eq(f.w->stats.links, links);
+	slot_give(again);
+	drop_cache(&f);
+}
+END_TEST
+
+START_TEST(idle_slots_of_other_sizes_make_room)
+{
+	struct fixture f = make_cache(8);
+	struct slot *small[8];
+
+	for (int i = 0; i < 8; i++)
+		small[i] = slot_take(f.c, 4096);
+	ck_assert_ptr_null(slot_take(f.c, 4096));
+	for (int i = 0; i < 8; i++)
+		slot_give(small[i]);
+
+	struct slot *large = slot_take(f.c, 8 * 4096);
+
+	ck_assert_ptr_nonnull(large);
+	ck_assert_uint_eq(f.c->stats.evictions, 8);
+	slot_give(large);
+	drop_cache(&f);
+}
+END_TEST
+
+struct test_waiter {
+	struct slot_waiter w; /* first */
+	struct slot *slot;
+	int order;
+};
+
+static int served;
+
+static void ready(struct slot_waiter *w, struct slot *slot)
+{
+	((struct test_waiter *)w)->slot = slot;
+	((struct test_waiter *)w)->order = ++served;
+}
+
+START_TEST(waiters_are_served_in_order_and_a_small_one_does_not_overtake)
+{
+	struct fixture f = make_cache(4);
+	struct slot *a = slot_take(f.c, 8192), *b = slot_take(f.c, 8192);
+	struct test_waiter large = { .w = { .len = 16384, .ready = ready } };
+	struct test_waiter small = { .w = { .len = 4096, .ready = ready } };
+	struct test_waiter gone = { .w = { .len = 4096, .ready = ready } };
+
+	served = 0;
+	slot_wait(f.c, &large.w);
+	slot_wait(f.c, &gone.w);
+	slot_wait(f.c, &small.w);
+	slot_unwait(f.c, &gone.w);
+	slot_give(a); /* room for the small one, but the large one came first */
+	ck_assert_int_eq(served, 0);
+	ck_assert_ptr_null(slot_take(f.c, 4096));
+	slot_give(b);
+	ck_assert_int_eq(large.order, 1);
+	ck_assert_int_eq(served, 1);
+	slot_give(large.slot);
+	ck_assert_int_eq(small.order, 2);
+	ck_assert_ptr_null(gone.slot);
+	slot_give(small.slot);
+	drop_cache(&f);
+}
+END_TEST
+
+START_TEST(what_can_never_fit_is_not_possible)
+{
+	struct fixture f = make_cache(4);
+
+	ck_assert(slot_possible(f.c, 16384));
+	ck_assert(!slot_possible(f.c, 16385));
+	drop_cache(&f);
+}
+END_TEST
+
+/* ---- providers in recorded sysfs trees --------------------------------------------------------- */
+
+static char root[] = "/tmp/p2p-sysfs-XXXXXX";
+
+static void put_file(const char *path, const char *text)
+{
+	char full[512], *slash;
+
+	snprintf(full, sizeof(full), "%s/%s", root, path);
+	for (slash = full + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = '\0';
+		mkdir(full, 0755);
+		*slash = '/';
+	}
+
+	int fd = open(full, O_CREAT | O_WRONLY | O_TRUNC, 0644);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+#define DEV "bus/pci/devices/0000:03:00.0/"
+
+START_TEST(provider_is_found_only_if_published_and_free)
+{
+	static const struct {
+		const char *published, *available;
+		size_t reserve;
+		unsigned int n;
+		const char *why;
+	} rows[] = {
+		{ "1\n", "65536\n", 0, 1, "" },
+		{ "1\n", "65536\n", 32768, 1, "" },
+		{ "0\n", "65536\n", 0, 0, "does not publish" },
+		{ "1\n", "0\n", 0, 0, "0 of 65536 bytes of CMB free" },
+		{ "1\n", "65536\n", 65536, 0, "cmb_reserve is 65536" },
+		{ "nonsense\n", "65536\n", 0, 0, "does not publish" },
+	};
+
+	ck_assert_ptr_nonnull(mkdtemp(root));
+	put_file(DEV "p2pmem/size", "65536\n");
+	put_file(DEV "numa_node", "1\n");
+	/* a plain file of the pool's size maps as p2pmem/allocate does */
+	put_file(DEV "p2pmem/allocate", "");
+
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/" DEV "p2pmem/allocate", root);
+	ck_assert_int_eq(truncate(path, 65536), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct provider_set *set;
+
+		put_file(DEV "p2pmem/published", rows[i].published);
+		put_file(DEV "p2pmem/available", rows[i].available);
+		ck_assert_int_eq(provider_set_discover(root, rows[i].reserve, &set), 0);
+		ck_assert_msg(set->n == rows[i].n, "row %zu: %u providers", i, set->n);
+		if (set->n) {
+			ck_assert_str_eq(set->provider[0]->name, "0000:03:00.0");
+			ck_assert_int_eq(set->provider[0]->numa_node, 1);
+			ck_assert_uint_eq(set->provider[0]->npages,
+					  (65536 - rows[i].reserve) / P2P_PAGE_SIZE);
+		} else {
+			ck_assert_msg(strstr(set->why_none, rows[i].why), "row %zu: '%s'", i,
+				      set->why_none);
+		}
+		provider_set_destroy(set);
+	}
+
+	char command[600];
+
+	snprintf(command, sizeof(command), "rm -r %s", root);
+	ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
+START_TEST(no_pci_at_all_is_no_error)
+{
+	struct provider_set *set;
+
+	ck_assert_int_eq(provider_set_discover("/nonexistent", 0, &set), 0);
+	ck_assert_uint_eq(set->n, 0);
+	ck_assert_ptr_nonnull(strstr(set->why_none, "/nonexistent"));
+	provider_set_destroy(set);
+}
+END_TEST
+
+START_TEST(peek_and_poke_survive_pages_that_are_gone)
+{
+	struct provider *p;
+	char byte = 'x';
+
+	ck_assert_int_eq(provider_create_host(1, &p), 0);
+	ck_assert_int_eq(provider_poke(p, p->pool + 9, &byte, 1), 0);
+	byte = 0;
+	ck_assert_int_eq(provider_peek(p, p->pool + 9, &byte, 1), 0);
+	ck_assert_int_eq(byte, 'x');
+	ck_assert_ptr_ne(mmap(p->pool, P2P_PAGE_SIZE, PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+			 MAP_FAILED);
+	ck_assert_int_eq(provider_peek(p, p->pool, &byte, 1), -EFAULT);
+	ck_assert_int_eq(provider_poke(p, p->pool, &byte, 1), -EFAULT);
+	provider_destroy(p);
+}
+END_TEST
+
+START_TEST(every_reason_has_a_name)
+{
+	for (int i = 0; i < STAGE_NREASONS; i++)
+		ck_assert_str_ne(stage_reason_name((enum stage_reason)i), "unknown");
+	ck_assert_str_eq(stage_reason_name(STAGE_NREASONS), "unknown");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("p2p");
+	TCase *tc = tcase_create("p2p");
+
+	tcase_set_timeout(tc, 300);
+	tcase_add_test(tc, buddy_never_hands_out_a_page_twice);
+	tcase_add_test(tc, buddy_gives_all_pages_and_then_none);
+	tcase_add_test(tc, buddy_order_is_the_smallest_that_holds);
+	tcase_add_test(tc, linked_pages_carry_their_bytes_and_go_back);
+	tcase_add_test(tc, link_is_all_or_nothing);
+	tcase_add_test(tc, scattered_pages_make_one_range_of_several_extents);
+	tcase_add_test(tc, window_that_is_full_says_so);
+	tcase_add_test(tc, slots_never_overlap_and_all_come_back);
+	tcase_add_test(tc, warm_slot_is_the_same_slot);
+	tcase_add_test(tc, idle_slots_of_other_sizes_make_room);
+	tcase_add_test(tc, waiters_are_served_in_order_and_a_small_one_does_not_overtake);
+	tcase_add_test(tc, what_can_never_fit_is_not_possible);
+	tcase_add_test(tc, provider_is_found_only_if_published_and_free);
+	tcase_add_test(tc, no_pci_at_all_is_no_error);
+	tcase_add_test(tc, peek_and_poke_survive_pages_that_are_gone);
+	tcase_add_test(tc, every_reason_has_a_name);
+	suite_add_tcase(s, tc);
+
+	SRunner *runner = srunner_create(s);
+
+	srunner_run_all(runner, CK_ENV);
+
+	int failed = srunner_ntests_failed(runner);
+
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

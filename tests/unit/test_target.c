@@ -1,0 +1,899 @@
+/* Commands through the dispatch, with a memory transport and a file behind the namespace. */
+#include "target/core.h"
+#include "target/log.h"
+#include "transport/rdma.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libnvme.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NQN	 "nqn.2026-11.org.example:t"
+#define HOSTNQN	 "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-0000-0000-000000000001"
+#define NBLOCKS	 256 /* of 4 KiB */
+#define FILE_LEN (NBLOCKS * 4096)
+
+/* ---- the memory transport ---------------------------------------------------------------------- */
+
+static char path[] = "/var/tmp/nvmf-p2pd-test-XXXXXX";
+static struct config_port ports[2] = {
+	{ .id = 1, .address = "10.0.0.1", .service = "4420", .queue_depth = 128,
+	  .in_capsule_data_len = 4096 },
+	{ .id = 2, .address = "0.0.0.0", .service = "4421", .queue_depth = 64 },
+};
+static uint16_t port_ids[] = { 1 };
+static struct config_namespace namespaces[1] = { { .nsid = 1, .device = path,
+						   .cmb = CONFIG_CMB_PREFER } };
+static const char *allowed[] = { HOSTNQN };
+static struct config_subsystem subsystems[1] = { { .nqn = NQN,
+						   .allowed_hosts = allowed,
+						   .nallowed_hosts = 1,
+						   .ports = port_ids,
+						   .nports = 1,
+						   .namespaces = namespaces,
+						   .nnamespaces = 1 } };
+static struct config conf = { .max_transfer_len = 131072,
+			      .ports = ports,
+			      .nports = 2,
+			      .subsystems = subsystems,
+			      .nsubsystems = 1 };
+
+static struct reactor *reactor;
+static struct provider_set no_cmb;
+static struct target *target;
+static int ndisconnects;
+
+struct exchange {
+	struct nvmf_req req; /* first */
+	struct nvme_sqe sqe;
+	bool answered;
+};
+
+static uint8_t *data; /* page-aligned */
+
+static void respond(struct nvmf_req *req)
+{
+	((struct exchange *)req)->answered = true;
+}
+
+static void disconnect(struct nvmf_queue *q)
+{
+	ndisconnects++;
+	nvmf_queue_close(q);
+}
+
+static const struct nvmf_queue_ops ops = { respond, disconnect };
+
+static void setup(void)
+{
+	struct config_diag diag;
+	int fd;
+
+	strcpy(path + strlen(path) - 6, "XXXXXX");
+	fd = mkstemp(path);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, FILE_LEN), 0);
+	close(fd);
+	log_init(LOG_LEVEL_ERROR);
+	data = aligned_alloc(4096, 131072);
+	ck_assert_int_eq(reactor_create(64, &reactor), 0);
+	ck_assert_msg(target_create(&conf, &no_cmb, reactor, &target, &diag) == 0, "%s", diag.what);
+	ndisconnects = 0;
+}
+
+static void teardown(void)
+{
+	target_destroy(target);
+	reactor_destroy(reactor);
+	free(data);
+	unlink(path);
+}
+
+static struct nvmf_queue *open_queue(void)
+{
+	struct nvmf_queue *q = calloc(1, sizeof(*q));
+
+	q->ops = &ops;
+	q->target = target;
+	q->port = &ports[0];
+	q->depth = 32;
+	strcpy(q->local_address, "10.9.9.9");
+	nvmf_queue_init(q);
+	return q;
+}
+
+static void drop_queue(struct nvmf_queue *q)
+{
+	nvmf_queue_close(q);
+	nvmf_queue_fini(q);
+	free(q);
+}
+
+/* One command from check to answer; its status without the phase bit. */
+static uint16_t run(struct nvmf_queue *q, struct exchange *x)
+{
+	uint16_t status;
+
+	x->req.queue = q;
+	x->req.sqe = &x->sqe;
+	x->answered = false;
+	if (x->sqe.flags == 0)
+		x->sqe.flags = SQE_PSDT_SGL;
+	status = nvmf_req_check(&x->req);
+	x->req.data = x->req.dir == DATA_NONE ? NULL : data;
+	x->req.reason = STAGE_HOST_NO_CMB;
+	if (status)
+		nvmf_req_complete(&x->req, status);
+	else
+		nvmf_req_execute(&x->req);
+	for (int turns = 0; !x->answered && turns < 100; turns++)
+		ev_run(reactor->loop, EVRUN_ONCE);
+	return get16(x->req.cqe.status) >> 1;
+}
+
+static struct exchange connect_command(uint16_t qid, uint16_t cntlid)
+{
+	struct exchange x = { .sqe = { .opcode = OP_FABRICS, .fctype = FC_CONNECT } };
+	struct nvmf_connect_sqe *sqe = (void *)&x.sqe;
+	struct nvmf_connect_data *d = (void *)data;
+
+	sqe->qid = put16(qid);
+	sqe->sqsize_z = put16(31);
+	memset(d, 0, sizeof(*d));
+	d->cntlid = htole16(cntlid);
+	strcpy(d->subsysnqn, NQN);
+	strcpy(d->hostnqn, HOSTNQN);
+	return x;
+}
+
+static uint16_t set_cc(struct nvmf_queue *q, uint32_t cc)
+{
+	struct exchange x = { .sqe = { .opcode = OP_FABRICS, .fctype = FC_PROPERTY_SET } };
+	struct nvmf_property_sqe *sqe = (void *)&x.sqe;
+
+	sqe->offset = put32(PROP_CC);
+	sqe->value = put64(cc);
+	return run(q, &x);
+}
+
+static uint16_t get_property(struct nvmf_queue *q, uint32_t offset, uint8_t attrib, uint64_t *ret)
+{
+	struct exchange x = { .sqe = { .opcode = OP_FABRICS, .fctype = FC_PROPERTY_GET } };
+	struct nvmf_property_sqe *sqe = (void *)&x.sqe;
+	uint16_t status;
+
+	sqe->offset = put32(offset);
+	sqe->attrib = attrib;
+	status = run(q, &x);
+	*ret = get32(x.req.cqe.dw0) | (uint64_t)get32(x.req.cqe.dw1) << 32;
+	return status;
+}
+
+#define CC_ENABLE (CC_EN | 6u << 16 | 4u << 20)
+
+static struct nvmf_queue *open_admin(uint16_t *ret_cntlid)
+{
+	struct nvmf_queue *q = open_queue();
+	struct exchange x = connect_command(0, 0xffff);
+
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	*ret_cntlid = (uint16_t)get32(x.req.cqe.dw0);
+	return q;
+}
+
+static struct nvmf_queue *open_enabled(uint16_t *ret_cntlid)
+{
+	struct nvmf_queue *q = open_admin(ret_cntlid);
+
+	ck_assert_uint_eq(set_cc(q, CC_ENABLE), NVME_OK);
+	return q;
+}
+
+static struct nvmf_queue *open_io(uint16_t cntlid)
+{
+	struct nvmf_queue *q = open_queue();
+	struct exchange x = connect_command(1, cntlid);
+
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	return q;
+}
+
+/* ---- connect ----------------------------------------------------------------------------------- */
+
+static void spoil_recfmt(struct nvmf_connect_sqe *s, struct nvmf_connect_data *d)
+{
+	(void)d;
+	s->recfmt = put16(1);
+}
+static void spoil_cntlid(struct nvmf_connect_sqe *s, struct nvmf_connect_data *d)
+{
+	(void)s;
+	d->cntlid = htole16(7);
+}
+static void spoil_sqsize_zero(struct nvmf_connect_sqe *s, struct nvmf_connect_data *d)
+{
+	(void)d;
+	s->sqsize_z = put16(0);
+}
+static void spoil_sqsize_large(struct nvmf_connect_sqe *s, struct nvmf_connect_data *d)
+{
+	(void)d;
+	s->sqsize_z = put16(32);
+}
+static void spoil_subsystem(struct nvmf_connect_sqe *s, struct nvmf_connect_data *d)
+{
+	(void)s;
+	strcpy(d->subsysnqn, "nqn.2026-11.org.example:other");
+}
+static void spoil_endless_nqn(struct nvmf_connect_sqe *s, struct nvmf_connect_data *d)
+{
+	(void)s;
+	memset(d->subsysnqn, 'n', sizeof(d->subsysnqn));
+}
+static void spoil_endless_host(struct nvmf_connect_sqe *s, struct nvmf_connect_data *d)
+{
+	(void)s;
+	memset(d->hostnqn, 'n', sizeof(d->hostnqn));
+}
+static void spoil_no_host(struct nvmf_connect_sqe *s, struct nvmf_connect_data *d)
+{
+	(void)s;
+	d->hostnqn[0] = '\0';
+}
+static void spoil_host(struct nvmf_connect_sqe *s, struct nvmf_connect_data *d)
+{
+	(void)s;
+	strcpy(d->hostnqn, "nqn.2014-08.org.nvmexpress:uuid:stranger");
+}
+
+static const struct bad_connect {
+	void (*spoil)(struct nvmf_connect_sqe *s, struct nvmf_connect_data *d);
+	uint16_t status;
+	uint32_t dw0; /* where the parameter is */
+} bad_connects[] = {
+	{ spoil_recfmt, NVME_CONNECT_FORMAT | NVME_DNR, 0 },
+	{ spoil_cntlid, NVME_CONNECT_INVALID_PARAM | NVME_DNR, 1 << 16 | 16 },
+	{ spoil_sqsize_zero, NVME_CONNECT_INVALID_PARAM | NVME_DNR, 44 },
+	{ spoil_sqsize_large, NVME_CONNECT_INVALID_PARAM | NVME_DNR, 44 },
+	/* without DNR: the host shall try again */
+	{ spoil_subsystem, NVME_CONNECT_INVALID_PARAM, 1 << 16 | 256 },
+	{ spoil_endless_nqn, NVME_CONNECT_INVALID_PARAM | NVME_DNR, 1 << 16 | 256 },
+	{ spoil_endless_host, NVME_CONNECT_INVALID_PARAM | NVME_DNR, 1 << 16 | 512 },
+	{ spoil_no_host, NVME_CONNECT_INVALID_PARAM | NVME_DNR, 1 << 16 | 512 },
+	{ spoil_host, NVME_CONNECT_INVALID_HOST | NVME_DNR, 0 },
+};
+
+START_TEST(connect_refuses_what_is_wrong)
+{
+	const struct bad_connect *row = &bad_connects[_i];
+	struct nvmf_queue *q = open_queue();
+	struct exchange x = connect_command(0, 0xffff);
+
+	row->spoil((void *)&x.sqe, (void *)data);
+	ck_assert_uint_eq(run(q, &x), row->status);
+	ck_assert_uint_eq(get32(x.req.cqe.dw0), row->dw0);
+	ck_assert_int_eq(q->state, QUEUE_WAIT_CONNECT);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(nothing_but_connect_before_connect)
+{
+	struct nvmf_queue *q = open_queue();
+
+	for (unsigned int op = 0; op < 256; op++) {
+		struct exchange x = { .sqe = { .opcode = (uint8_t)op } };
+
+		x.sqe.fctype = FC_PROPERTY_GET;
+		ck_assert_uint_eq(run(q, &x), NVME_COMMAND_SEQUENCE | NVME_DNR);
+	}
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(second_connect_is_a_sequence_error)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_admin(&cntlid);
+	struct exchange x = connect_command(0, 0xffff);
+
+	ck_assert_uint_eq(run(q, &x), NVME_COMMAND_SEQUENCE | NVME_DNR);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(io_queue_belongs_to_its_controller)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_admin(&cntlid), *q = open_queue();
+	struct exchange x = connect_command(1, cntlid);
+
+	/* not enabled yet */
+	ck_assert_uint_eq(run(q, &x), NVME_COMMAND_SEQUENCE | NVME_DNR);
+	ck_assert_uint_eq(set_cc(admin, CC_ENABLE), NVME_OK);
+	/* somebody else's controller ID */
+	x = connect_command(1, (uint16_t)(cntlid + 1));
+	ck_assert_uint_eq(run(q, &x), NVME_CONNECT_INVALID_PARAM | NVME_DNR);
+	/* another host ID */
+	x = connect_command(1, cntlid);
+	data[0] = 1;
+	ck_assert_uint_eq(run(q, &x), NVME_CONNECT_INVALID_PARAM | NVME_DNR);
+	/* a queue ID beyond what was granted */
+	x = connect_command(IO_QUEUE_ID_MAX + 1, cntlid);
+	ck_assert_uint_eq(run(q, &x), NVME_CONNECT_INVALID_PARAM | NVME_DNR);
+	x = connect_command(1, cntlid);
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	/* the same queue twice */
+	struct nvmf_queue *twin = open_queue();
+
+	x = connect_command(1, cntlid);
+	ck_assert_uint_eq(run(twin, &x), NVME_COMMAND_SEQUENCE | NVME_DNR);
+	drop_queue(twin);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(controller_ends_with_its_admin_queue)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *io = open_io(cntlid);
+
+	ck_assert(target_has_controller(target, cntlid));
+	drop_queue(admin);
+	ck_assert_int_eq(ndisconnects, 1);
+	ck_assert_int_eq(io->state, QUEUE_CLOSING);
+	ck_assert(target_has_controller(target, cntlid)); /* until its last queue is drained */
+	drop_queue(io);
+	ck_assert(!target_has_controller(target, cntlid));
+}
+END_TEST
+
+/* ---- properties -------------------------------------------------------------------------------- */
+
+START_TEST(properties_follow_enable_and_shutdown)
+{
+	uint16_t cntlid;
+	uint64_t value;
+	struct nvmf_queue *q = open_admin(&cntlid);
+
+	ck_assert_uint_eq(get_property(q, PROP_CSTS, 0, &value), NVME_OK);
+	ck_assert_uint_eq(value, 0);
+	ck_assert_uint_eq(get_property(q, PROP_CAP, 1, &value), NVME_OK);
+	ck_assert_uint_eq(value & 0xffff, 127);
+	ck_assert_uint_eq(get_property(q, PROP_CAP, 0, &value), NVME_INVALID_FIELD | NVME_DNR);
+	ck_assert_uint_eq(get_property(q, 0x20, 0, &value), NVME_INVALID_FIELD | NVME_DNR);
+	ck_assert_uint_eq(set_cc(q, CC_ENABLE), NVME_OK);
+	get_property(q, PROP_CSTS, 0, &value);
+	ck_assert_uint_eq(value, CSTS_RDY);
+	ck_assert_uint_eq(set_cc(q, CC_ENABLE | 1u << 14), NVME_OK);
+	get_property(q, PROP_CSTS, 0, &value);
+	ck_assert_uint_eq(value, CSTS_RDY | CSTS_SHST_DONE);
+	ck_assert_uint_eq(set_cc(q, 0), NVME_OK);
+	get_property(q, PROP_CSTS, 0, &value);
+	ck_assert_uint_eq(value, 0);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(enable_with_wrong_sizes_is_fatal)
+{
+	uint16_t cntlid;
+	uint64_t value;
+	struct nvmf_queue *q = open_admin(&cntlid);
+
+	ck_assert_uint_eq(set_cc(q, CC_EN | 5u << 16 | 4u << 20), NVME_OK);
+	get_property(q, PROP_CSTS, 0, &value);
+	ck_assert_uint_eq(value, CSTS_CFS);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(admin_commands_wait_for_enable)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_admin(&cntlid);
+	struct exchange x = { .sqe = { .opcode = 0x06, .cdw10 = put32(1) } };
+
+	ck_assert_uint_eq(run(q, &x), NVME_COMMAND_SEQUENCE | NVME_DNR);
+	drop_queue(q);
+}
+END_TEST
+
+/* ---- dispatch ---------------------------------------------------------------------------------- */
+
+START_TEST(every_opcode_has_an_answer)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *io = open_io(cntlid);
+
+	for (unsigned int op = 0; op < 256; op++) {
+		struct exchange x = { .sqe = { .opcode = (uint8_t)op } };
+
+		if (!admin_commands[op].execute && op != OP_FABRICS)
+			ck_assert_uint_eq(run(admin, &x), NVME_INVALID_OPCODE | NVME_DNR);
+		x = (struct exchange){ .sqe = { .opcode = (uint8_t)op } };
+		if (!io_commands[op].execute && op != OP_FABRICS)
+			ck_assert_uint_eq(run(io, &x), NVME_INVALID_OPCODE | NVME_DNR);
+		x = (struct exchange){ .sqe = { .opcode = OP_FABRICS } };
+		x.sqe.fctype = (uint8_t)op;
+		if (!fabrics_commands[op].execute)
+			ck_assert_uint_eq(run(io, &x), NVME_INVALID_OPCODE | NVME_DNR);
+	}
+	drop_queue(io);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(fused_and_prp_commands_are_refused)
+{
+	static const uint8_t flags[] = { 0x41, 0x42, 0x43, 0x80, 0xc0, 0x01 };
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_enabled(&cntlid);
+
+	for (size_t i = 0; i < sizeof(flags); i++) {
+		struct exchange x = { .sqe = { .opcode = 0x18, .flags = flags[i] } };
+
+		ck_assert_uint_eq(run(q, &x), NVME_INVALID_FIELD | NVME_DNR);
+	}
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(sqhd_advances_and_wraps)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_enabled(&cntlid);
+	uint16_t last = q->sqhd;
+
+	for (int i = 0; i < 40; i++) {
+		struct exchange x = { .sqe = { .opcode = 0x0a, .cid = put16((uint16_t)(i * 7)),
+					       .cdw10 = put32(0x07) } };
+
+		ck_assert_uint_eq(run(q, &x), NVME_OK);
+		ck_assert_uint_eq(get16(x.req.cqe.sqhd), (last + 1) % 32);
+		ck_assert_uint_eq(get16(x.req.cqe.cid), i * 7);
+		last = get16(x.req.cqe.sqhd);
+	}
+	drop_queue(q);
+}
+END_TEST
+
+/* ---- identify, logs, features ------------------------------------------------------------------- */
+
+START_TEST(identify_controller_is_what_the_linux_host_demands)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_enabled(&cntlid);
+	struct exchange x = { .sqe = { .opcode = 0x06, .cdw10 = put32(1) } };
+	const struct nvme_id_ctrl *id = (void *)data;
+
+	memset(data, 0xff, 4096);
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	ck_assert_uint_eq(x.req.len, 4096);
+	ck_assert_uint_eq(le16toh(id->cntlid), cntlid);
+	ck_assert_uint_ne(le16toh(id->kas), 0);
+	ck_assert_uint_eq(le32toh(id->ioccsz), (64 + 4096) / 16);
+	ck_assert_uint_ge(le32toh(id->iorcsz), 1);
+	ck_assert_uint_eq(id->icdoff, 0);
+	ck_assert(le32toh(id->sgls) & NVME_CTRL_SGLS_KEYED);
+	ck_assert_str_eq(id->subnqn, NQN);
+	ck_assert_uint_eq(id->mdts, 5);
+	ck_assert_uint_eq(data[4095], 0);
+	drop_queue(q);
+}
+END_TEST
+
+static const struct identify_row {
+	uint32_t nsid, cns;
+	uint8_t csi;
+	uint16_t status;
+} identify_rows[] = {
+	{ 1, 0x00, 0, NVME_OK },
+	{ 2, 0x00, 0, NVME_OK }, /* inactive: zeros */
+	{ 0, 0x00, 0, NVME_INVALID_NS | NVME_DNR },
+	{ 0xffffffff, 0x00, 0, NVME_INVALID_NS | NVME_DNR },
+	{ CONFIG_NSID_MAX + 1, 0x00, 0, NVME_INVALID_NS | NVME_DNR },
+	{ 0, 0x02, 0, NVME_OK },
+	{ 0xfffffffe, 0x02, 0, NVME_INVALID_NS | NVME_DNR },
+	{ 1, 0x03, 0, NVME_OK },
+	{ 2, 0x03, 0, NVME_INVALID_NS | NVME_DNR },
+	{ 1, 0x05, 0, NVME_OK },
+	{ 1, 0x05, 2, NVME_INVALID_FIELD | NVME_DNR },
+	{ 0, 0x06, 0, NVME_OK },
+	{ 0, 0x06, 2, NVME_INVALID_FIELD | NVME_DNR },
+	{ 0, 0x07, 0, NVME_OK },
+	{ 1, 0x08, 0, NVME_OK },
+	{ 0, 0x10, 0, NVME_INVALID_FIELD | NVME_DNR },
+	{ 0, 0xff, 0, NVME_INVALID_FIELD | NVME_DNR },
+};
+
+START_TEST(identify_forms)
+{
+	const struct identify_row *row = &identify_rows[_i];
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_enabled(&cntlid);
+	struct exchange x = { .sqe = { .opcode = 0x06, .cdw10 = put32(row->cns),
+				       .cdw11 = put32((uint32_t)row->csi << 24) } };
+
+	x.sqe.nsid = put32(row->nsid);
+	ck_assert_uint_eq(run(q, &x), row->status);
+	if (row->cns == 0 && !row->status)
+		ck_assert_uint_eq(le64toh(((struct nvme_id_ns *)data)->nsze),
+				  row->nsid == 1 ? NBLOCKS : 0);
+	if (row->cns == 2 && !row->status)
+		ck_assert_uint_eq(get32(((le32 *)data)[0]), 1);
+	drop_queue(q);
+}
+END_TEST
+
+static const struct log_row {
+	uint8_t lid;
+	uint32_t len;
+	uint64_t offset;
+	uint16_t status;
+} log_rows[] = {
+	{ 0x00, 1024, 0, NVME_OK },
+	{ 0x01, 64, 0, NVME_OK },
+	{ 0x02, 512, 0, NVME_OK },
+	{ 0x02, 512, 256, NVME_OK },
+	{ 0x02, 512, 512, NVME_OK },
+	{ 0x02, 512, 516, NVME_INVALID_FIELD | NVME_DNR },
+	{ 0x02, 512, 2, NVME_INVALID_FIELD | NVME_DNR },
+	{ 0x02, 512, UINT64_C(1) << 40, NVME_INVALID_FIELD | NVME_DNR },
+	{ 0x02, 131072 + 4, 0, NVME_INVALID_FIELD | NVME_DNR },
+	{ 0x03, 512, 0, NVME_OK },
+	{ 0x04, 4096, 0, NVME_OK },
+	{ 0x05, 4096, 0, NVME_OK },
+	{ 0x0c, 4096, 0, NVME_INVALID_LOG_PAGE | NVME_DNR },
+	{ 0x70, 4096, 0, NVME_INVALID_LOG_PAGE | NVME_DNR },
+	{ 0xff, 4096, 0, NVME_INVALID_LOG_PAGE | NVME_DNR },
+};
+
+START_TEST(log_pages_have_their_length_and_offset)
+{
+	const struct log_row *row = &log_rows[_i];
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_enabled(&cntlid);
+	uint32_t numd_z = row->len / 4 - 1;
+	struct exchange x = { .sqe = { .opcode = 0x02,
+				       .cdw10 = put32(row->lid | numd_z << 16),
+				       .cdw11 = put32(numd_z >> 16),
+				       .cdw12 = put32((uint32_t)row->offset),
+				       .cdw13 = put32((uint32_t)(row->offset >> 32)) } };
+
+	memset(data, 0xff, 4096);
+	ck_assert_uint_eq(run(q, &x), row->status);
+	if (!row->status) {
+		ck_assert_uint_eq(x.req.len, row->len);
+		ck_assert_uint_ne(data[row->len - 1], 0xff); /* nothing stale */
+	}
+	drop_queue(q);
+}
+END_TEST
+
+static const struct feature_row {
+	bool set;
+	uint32_t dw10, dw11;
+	uint16_t status;
+	uint32_t dw0;
+} feature_rows[] = {
+	{ true, 0x07, 3 << 16 | 3, NVME_OK, 3 << 16 | 3 },
+	{ true, 0x07, 500 << 16 | 500, NVME_OK, 127 << 16 | 127 },
+	{ true, 0x07, 0xffff, NVME_INVALID_FIELD | NVME_DNR, 0 },
+	{ true, 0x80000007, 3, NVME_FEATURE_NOT_SAVEABLE | NVME_DNR, 0 },
+	{ false, 0x07, 0, NVME_OK, 127 << 16 | 127 },
+	{ true, 0x0b, 0x1ff, NVME_OK, 0 },
+	{ true, 0x0b, 0x80000000, NVME_INVALID_FIELD | NVME_DNR, 0 },
+	{ true, 0x0f, 4500, NVME_OK, 0 },
+	{ false, 0x06, 0, NVME_OK, 1 },
+	{ true, 0x06, 0, NVME_FEATURE_NOT_CHANGEABLE | NVME_DNR, 0 },
+	{ false, 0x106, 0, NVME_INVALID_FIELD | NVME_DNR, 0 },
+	{ false, 0x00, 0, NVME_INVALID_FIELD | NVME_DNR, 0 },
+	{ true, 0xff, 0, NVME_INVALID_FIELD | NVME_DNR, 0 },
+};
+
+START_TEST(features)
+{
+	const struct feature_row *row = &feature_rows[_i];
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_enabled(&cntlid);
+	struct exchange x = { .sqe = { .opcode = row->set ? 0x09 : 0x0a, .cdw10 = put32(row->dw10),
+				       .cdw11 = put32(row->dw11) } };
+
+	ck_assert_uint_eq(run(q, &x), row->status);
+	ck_assert_uint_eq(get32(x.req.cqe.dw0), row->dw0);
+	if (row->dw10 == 0x0f && row->set) {
+		x = (struct exchange){ .sqe = { .opcode = 0x0a, .cdw10 = put32(0x0f) } };
+		run(q, &x);
+		ck_assert_uint_eq(get32(x.req.cqe.dw0), 5000); /* rounded up to KAS */
+	}
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(async_events_are_parked_and_answered_at_the_end)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_enabled(&cntlid);
+	struct exchange x[AER_MAX + 1];
+
+	for (int i = 0; i <= AER_MAX; i++) {
+		x[i] = (struct exchange){ .sqe = { .opcode = 0x0c, .flags = SQE_PSDT_SGL } };
+		x[i].req.queue = q;
+		x[i].req.sqe = &x[i].sqe;
+		ck_assert_uint_eq(nvmf_req_check(&x[i].req), NVME_OK);
+		nvmf_req_execute(&x[i].req);
+		ck_assert(x[i].answered == (i == AER_MAX));
+	}
+	ck_assert_uint_eq(get16(x[AER_MAX].req.cqe.status) >> 1, NVME_AER_LIMIT | NVME_DNR);
+	nvmf_queue_close(q);
+	for (int i = 0; i < AER_MAX; i++)
+		ck_assert(x[i].answered);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(silent_host_is_dropped_after_its_keep_alive_time)
+{
+	struct nvmf_queue *q = open_queue();
+	struct exchange x = connect_command(0, 0xffff);
+
+	((struct nvmf_connect_sqe *)&x.sqe)->kato_ms = put32(1);
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	ck_assert_uint_eq(q->ctrl->kato_ms, 1000);
+	while (!ndisconnects) /* the test's own time limit is the deadline */
+		ev_run(reactor->loop, EVRUN_ONCE);
+	ck_assert_uint_eq(q->ctrl->csts, CSTS_CFS);
+	drop_queue(q);
+}
+END_TEST
+
+/* ---- read and write ----------------------------------------------------------------------------- */
+
+static struct exchange rw(uint8_t opcode, uint32_t nsid, uint64_t slba, uint32_t nlb)
+{
+	struct exchange x = { .sqe = { .opcode = opcode,
+				       .cdw10 = put32((uint32_t)slba),
+				       .cdw11 = put32((uint32_t)(slba >> 32)),
+				       .cdw12 = put32(nlb - 1) } };
+
+	x.sqe.nsid = put32(nsid);
+	return x;
+}
+
+static const struct rw_row {
+	uint32_t nsid;
+	uint64_t slba;
+	uint32_t nlb;
+	uint16_t status;
+} rw_rows[] = {
+	{ 1, 0, 1, NVME_OK },
+	{ 1, NBLOCKS - 1, 1, NVME_OK },
+	{ 1, NBLOCKS - 32, 32, NVME_OK },
+	{ 1, NBLOCKS, 1, NVME_LBA_OUT_OF_RANGE | NVME_DNR },
+	{ 1, NBLOCKS - 1, 2, NVME_LBA_OUT_OF_RANGE | NVME_DNR },
+	{ 1, UINT64_MAX, 1, NVME_LBA_OUT_OF_RANGE | NVME_DNR },
+	{ 1, UINT64_MAX - 1, 2, NVME_LBA_OUT_OF_RANGE | NVME_DNR },
+	{ 1, UINT64_C(1) << 52, 1, NVME_LBA_OUT_OF_RANGE | NVME_DNR }, /* times 4096: 2^64 */
+	{ 1, 0, 65536, NVME_LBA_OUT_OF_RANGE | NVME_DNR },
+	{ 1, 0, 33, NVME_INVALID_FIELD | NVME_DNR }, /* beyond MDTS */
+	{ 0, 0, 1, NVME_INVALID_NS | NVME_DNR },
+	{ 2, 0, 1, NVME_INVALID_NS | NVME_DNR },
+	{ 0xffffffff, 0, 1, NVME_INVALID_NS | NVME_DNR },
+};
+
+START_TEST(read_and_write_check_their_range)
+{
+	const struct rw_row *row = &rw_rows[_i];
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
+
+	for (uint8_t opcode = 1; opcode <= 2; opcode++) {
+		struct exchange x = rw(opcode, row->nsid, row->slba, row->nlb);
+
+		memset(data, 0, 131072);
+		ck_assert_uint_eq(run(q, &x), row->status);
+		if (!row->status)
+			ck_assert_uint_eq(x.req.len, row->nlb * 4096);
+	}
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(written_bytes_are_in_the_file_and_read_back)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
+	struct exchange x = rw(1, 1, 5, 3);
+	uint8_t want[3 * 4096];
+	int fd = open(path, O_RDONLY);
+
+	for (size_t i = 0; i < sizeof(want); i++)
+		want[i] = (uint8_t)(i * 31 + i / 4096);
+	memcpy(data, want, sizeof(want));
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	x = (struct exchange){ .sqe = { .opcode = 0, .nsid = put32(1) } }; /* flush */
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	ck_assert_int_eq(pread(fd, data, sizeof(want), 5 * 4096), sizeof(want));
+	ck_assert_mem_eq(data, want, sizeof(want));
+	memset(data, 0, sizeof(want));
+	x = rw(2, 1, 5, 3);
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	ck_assert_mem_eq(data, want, sizeof(want));
+	/* the accounting knows */
+	const struct namespace *ns = subsystem_namespace(&target->subsystems[1], 1);
+
+	ck_assert_uint_eq(ns->account[DATA_H2C - 1].bytes[STAGE_HOST_NO_CMB], sizeof(want));
+	ck_assert_uint_eq(ns->account[DATA_C2H - 1].bytes[STAGE_HOST_NO_CMB], sizeof(want));
+	close(fd);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(device_that_shrank_is_an_error_and_not_a_hang)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
+	struct exchange x = rw(2, 1, NBLOCKS - 4, 4);
+
+	ck_assert_int_eq(truncate(path, FILE_LEN - 2 * 4096), 0); /* a short read, then none */
+	ck_assert_uint_eq(run(q, &x), NVME_LBA_OUT_OF_RANGE | NVME_DNR);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+/* ---- discovery ---------------------------------------------------------------------------------- */
+
+static struct nvmf_queue *open_discovery(const char *hostnqn)
+{
+	struct nvmf_queue *q = open_queue();
+	struct exchange x = connect_command(0, 0xffff);
+	struct nvmf_connect_data *d = (void *)data;
+
+	strcpy(d->subsysnqn, NVME_DISC_SUBSYS_NAME);
+	strcpy(d->hostnqn, hostnqn);
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	ck_assert_uint_eq(set_cc(q, CC_EN), NVME_OK);
+	return q;
+}
+
+static uint64_t read_discovery(struct nvmf_queue *q)
+{
+	struct exchange x = { .sqe = { .opcode = 0x02, .cdw10 = put32(0x70 | (8192 / 4 - 1) << 16) } };
+
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	return le64toh(((struct nvmf_discovery_log *)data)->numrec);
+}
+
+START_TEST(discovery_shows_what_the_host_may_use)
+{
+	struct nvmf_queue *q = open_discovery(HOSTNQN);
+	const struct nvmf_discovery_log *log = (void *)data;
+
+	ck_assert_uint_eq(read_discovery(q), 2);
+	ck_assert_uint_eq(log->entries[0].subtype, NVME_NQN_CURR);
+	ck_assert_str_eq(log->entries[1].subnqn, NQN);
+	ck_assert_int_eq(strncmp(log->entries[1].traddr, "10.0.0.1 ", 9), 0);
+	drop_queue(q);
+	q = open_discovery("nqn.2014-08.org.nvmexpress:uuid:stranger");
+	ck_assert_uint_eq(read_discovery(q), 1);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(wildcard_port_shows_the_address_the_host_used)
+{
+	struct nvmf_queue *q;
+
+	port_ids[0] = 2;
+	q = open_discovery(HOSTNQN);
+	read_discovery(q);
+	ck_assert_int_eq(strncmp(((struct nvmf_discovery_log *)data)->entries[1].traddr, "10.9.9.9 ",
+				 9),
+			 0);
+	drop_queue(q);
+	port_ids[0] = 1;
+}
+END_TEST
+
+START_TEST(discovery_controller_has_no_io)
+{
+	struct nvmf_queue *q = open_discovery(HOSTNQN), *io = open_queue();
+	struct exchange x = { .sqe = { .opcode = 0x06, .cdw10 = put32(0) } };
+
+	x.sqe.nsid = put32(1);
+	ck_assert_uint_eq(run(q, &x), NVME_INVALID_FIELD | NVME_DNR);
+	x = (struct exchange){ .sqe = { .opcode = 0x08 } };
+	ck_assert_uint_eq(run(q, &x), NVME_INVALID_OPCODE | NVME_DNR);
+	x = connect_command(1, q->ctrl->cntlid);
+	strcpy(((struct nvmf_connect_data *)data)->subsysnqn, NVME_DISC_SUBSYS_NAME);
+	ck_assert_uint_eq(run(io, &x), NVME_CONNECT_INVALID_PARAM | NVME_DNR);
+	drop_queue(io);
+	drop_queue(q);
+}
+END_TEST
+
+/* ---- CM private data ---------------------------------------------------------------------------- */
+
+static const struct cm_row {
+	size_t len;
+	uint16_t recfmt, qid, hrqsize, hsqsize_z;
+	enum nvme_rdma_cm_status status;
+} cm_rows[] = {
+	{ 32, 0, 0, 32, 31, CM_OK },
+	{ 56, 0, 1, 128, 127, CM_OK }, /* padded */
+	{ 31, 0, 0, 32, 31, CM_INVALID_LENGTH },
+	{ 0, 0, 0, 32, 31, CM_INVALID_LENGTH },
+	{ 32, 1, 0, 32, 31, CM_INVALID_RECFMT },
+	{ 32, 0, IO_QUEUE_ID_MAX, 32, 31, CM_OK },
+	{ 32, 0, IO_QUEUE_ID_MAX + 1, 32, 31, CM_INVALID_QID },
+	{ 32, 0, 1, 32, 0, CM_INVALID_HSQSIZE },
+	{ 32, 0, 1, 32, 0xffff, CM_INVALID_HSQSIZE },
+	{ 32, 0, 1, 0, 31, CM_INVALID_HRQSIZE },
+};
+
+START_TEST(cm_private_data)
+{
+	const struct cm_row *row = &cm_rows[_i];
+	struct nvme_rdma_cm_request out;
+	struct {
+		struct nvme_rdma_cm_request req;
+		uint8_t pad[24];
+	} in = { .req = { .recfmt = put16(row->recfmt), .qid = put16(row->qid),
+			  .hrqsize = put16(row->hrqsize), .hsqsize_z = put16(row->hsqsize_z) } };
+
+	ck_assert_int_eq(cm_parse_request(row->len ? &in : NULL, row->len, &out), row->status);
+}
+END_TEST
+
+#define NROWS(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
+
+int main(void)
+{
+	Suite *s = suite_create("target");
+	TCase *tc = tcase_create("target");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, connect_refuses_what_is_wrong, 0, NROWS(bad_connects));
+	tcase_add_test(tc, nothing_but_connect_before_connect);
+	tcase_add_test(tc, second_connect_is_a_sequence_error);
+	tcase_add_test(tc, io_queue_belongs_to_its_controller);
+	tcase_add_test(tc, controller_ends_with_its_admin_queue);
+	tcase_add_test(tc, properties_follow_enable_and_shutdown);
+	tcase_add_test(tc, enable_with_wrong_sizes_is_fatal);
+	tcase_add_test(tc, admin_commands_wait_for_enable);
+	tcase_add_test(tc, every_opcode_has_an_answer);
+	tcase_add_test(tc, fused_and_prp_commands_are_refused);
+	tcase_add_test(tc, sqhd_advances_and_wraps);
+	tcase_add_test(tc, identify_controller_is_what_the_linux_host_demands);
+	tcase_add_loop_test(tc, identify_forms, 0, NROWS(identify_rows));
+	tcase_add_loop_test(tc, log_pages_have_their_length_and_offset, 0, NROWS(log_rows));
+	tcase_add_loop_test(tc, features, 0, NROWS(feature_rows));
+	tcase_add_test(tc, async_events_are_parked_and_answered_at_the_end);
+	tcase_add_test(tc, silent_host_is_dropped_after_its_keep_alive_time);
+	tcase_add_loop_test(tc, read_and_write_check_their_range, 0, NROWS(rw_rows));
+	tcase_add_test(tc, written_bytes_are_in_the_file_and_read_back);
+	tcase_add_test(tc, device_that_shrank_is_an_error_and_not_a_hang);
+	tcase_add_test(tc, discovery_shows_what_the_host_may_use);
+	tcase_add_test(tc, wildcard_port_shows_the_address_the_host_used);
+	tcase_add_test(tc, discovery_controller_has_no_io);
+	tcase_add_loop_test(tc, cm_private_data, 0, NROWS(cm_rows));
+	suite_add_tcase(s, tc);
+
+	SRunner *runner = srunner_create(s);
+
+	srunner_run_all(runner, CK_ENV);
+
+	int failed = srunner_ntests_failed(runner);
+
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,263 @@
+/* Listeners and connection manager events. */
+#include "transport/rdma.h"
+#include "target/log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BACKLOG 128
+
+/* ---- events ----------------------------------------------------------------------------------- */
+
+/* What is needed of an event after it was acknowledged. (An ID cannot be destroyed before.) */
+struct event_copy {
+	enum rdma_cm_event_type type;
+	int status;
+	struct rdma_cm_id *id;
+	struct listener *listener;
+	struct rdma_conn_param param;
+	uint8_t private_data[256];
+};
+
+static void copy_event(const struct rdma_cm_event *event, struct event_copy *copy)
+{
+	*copy = (struct event_copy){ .type = event->event,
+				     .status = event->status,
+				     .id = event->id };
+	if (event->event != RDMA_CM_EVENT_CONNECT_REQUEST)
+		return;
+	copy->listener = event->listen_id->context;
+	copy->param = event->param.conn;
+	memcpy(copy->private_data, event->param.conn.private_data,
+	       event->param.conn.private_data ? event->param.conn.private_data_len : 0);
+	copy->param.private_data = copy->private_data;
+}
+
+static bool is_listener(const struct transport *tr, const struct rdma_cm_id *id)
+{
+	for (size_t i = 0; i < tr->conf->nports; i++)
+		if (tr->listeners[i].id == id)
+			return true;
+	return false;
+}
+
+static void dispatch(struct transport *tr, const struct event_copy *event)
+{
+	if (event->type == RDMA_CM_EVENT_CONNECT_REQUEST) {
+		conn_request(event->listener, event->id, &event->param);
+		return;
+	}
+	if (is_listener(tr, event->id)) {
+		log_warn("port %u: %s", ((struct listener *)event->id->context)->port->id,
+			 rdma_event_str(event->type));
+		return;
+	}
+
+	struct conn *c = event->id->context;
+
+	if (event->type == RDMA_CM_EVENT_ESTABLISHED)
+		conn_established(c);
+	else if (event->type != RDMA_CM_EVENT_ADDR_CHANGE &&
+		 event->type != RDMA_CM_EVENT_TIMEWAIT_EXIT)
+		conn_kill(c); /* DISCONNECTED, CONNECT_ERROR, UNREACHABLE, DEVICE_REMOVAL, ... */
+}
+
+static void on_cm_ready(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct transport *tr = w->data;
+	struct rdma_cm_event *event;
+	struct event_copy copy;
+
+	(void)loop;
+	(void)revents;
+	while (rdma_get_cm_event(tr->cm, &event) == 0) {
+		copy_event(event, &copy);
+		rdma_ack_cm_event(event);
+		dispatch(tr, &copy);
+	}
+}
+
+static void on_reap(struct ev_loop *loop, ev_prepare *w, int revents)
+{
+	struct transport *tr = w->data;
+
+	(void)loop;
+	(void)revents;
+	while (!LIST_EMPTY(&tr->dead))
+		conn_free(LIST_FIRST(&tr->dead));
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+int transport_create(const struct config *c, struct provider_set *set, struct target *t,
+		     struct reactor *reactor, struct transport **ret_transport)
+{
+	struct transport *tr = calloc(1, sizeof(*tr));
+
+	if (!tr)
+		return -ENOMEM;
+	tr->conf = c;
+	tr->set = set;
+	tr->target = t;
+	tr->loop = reactor->loop;
+	LIST_INIT(&tr->rnics);
+	LIST_INIT(&tr->conns);
+	LIST_INIT(&tr->dead);
+	tr->listeners = calloc(c->nports, sizeof(*tr->listeners));
+	tr->cm = tr->listeners ? rdma_create_event_channel() : NULL;
+	if (!tr->cm || fcntl(tr->cm->fd, F_SETFL, O_NONBLOCK) < 0) {
+		int err = tr->listeners ? -errno : -ENOMEM;
+
+		transport_destroy(tr);
+		return err;
+	}
+	ev_io_init(&tr->cm_ready, on_cm_ready, tr->cm->fd, EV_READ);
+	tr->cm_ready.data = tr;
+	ev_io_start(tr->loop, &tr->cm_ready);
+	ev_prepare_init(&tr->reaper, on_reap);
+	tr->reaper.data = tr;
+	ev_prepare_start(tr->loop, &tr->reaper);
+	*ret_transport = tr;
+	return 0;
+}
+
+static int resolve(const struct config_port *port, struct sockaddr_storage *ret)
+{
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+				  .ai_socktype = SOCK_STREAM };
+	struct addrinfo *info;
+
+	if (getaddrinfo(port->address, port->service, &hints, &info))
+		return -EINVAL;
+	memcpy(ret, info->ai_addr, info->ai_addrlen);
+	freeaddrinfo(info);
+	return 0;
+}
+
+static int listen_on(struct transport *tr, struct listener *l)
+{
+	struct sockaddr_storage addr;
+	int one = 1;
+	int err = resolve(l->port, &addr);
+
+	if (err)
+		return err;
+	if (rdma_create_id(tr->cm, &l->id, l, RDMA_PS_TCP))
+		return -errno;
+	(void)rdma_set_option(l->id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &one, sizeof(one));
+	if (addr.ss_family == AF_INET6 &&
+	    rdma_set_option(l->id, RDMA_OPTION_ID, RDMA_OPTION_ID_AFONLY, &one, sizeof(one)))
+		return -errno;
+	if (rdma_bind_addr(l->id, (struct sockaddr *)&addr) || rdma_listen(l->id, BACKLOG))
+		return -errno;
+	return 0;
+}
+
+/* Prove at the MTU that the RNIC's port has now, before a host waits for it. (A wildcard address
+ * names no RNIC: it is proved when the first host connects.) */
+static void prove_early(struct transport *tr, struct listener *l)
+{
+	struct ibv_port_attr attr;
+	struct rnic *r;
+
+	if (l->id->verbs && rnic_get(tr, l->id->verbs, l->id->port_num, &r) == 0 &&
+	    ibv_query_port(l->id->verbs, l->id->port_num, &attr) == 0)
+		rnic_prove(r, attr.active_mtu);
+}
+
+int transport_listen(struct transport *tr, struct config_diag *diag)
+{
+	for (size_t i = 0; i < tr->conf->nports; i++) {
+		struct listener *l = &tr->listeners[i];
+
+		*l = (struct listener){ .transport = tr, .port = &tr->conf->ports[i] };
+
+		int err = listen_on(tr, l);
+
+		if (err) {
+			*diag = (struct config_diag){ .line = l->port->where.line };
+			strlcpy(diag->file, l->port->where.file, sizeof(diag->file));
+			snprintf(diag->what, sizeof(diag->what), "port %u cannot listen on %s:%s: %s",
+				 l->port->id, l->port->address, l->port->service, strerror(-err));
+			snprintf(diag->fix, sizeof(diag->fix),
+				 "`rdma link` shows the RDMA devices and their network interfaces, `ip address` the addresses of these");
+			return err;
+		}
+		prove_early(tr, l);
+		log_info("port %u: listening on %s port %s", l->port->id, l->port->address,
+			 l->port->service);
+	}
+	return 0;
+}
+
+void transport_stop(struct transport *tr)
+{
+	struct conn *c, *next;
+
+	for (size_t i = 0; i < tr->conf->nports; i++) {
+		if (tr->listeners[i].id)
+			rdma_destroy_id(tr->listeners[i].id);
+		tr->listeners[i].id = NULL;
+	}
+	LIST_FOREACH_SAFE(c, &tr->conns, entry, next)
+		conn_kill(c);
+}
+
+bool transport_idle(const struct transport *tr)
+{
+	return LIST_EMPTY(&tr->conns) && LIST_EMPTY(&tr->dead);
+}
+
+void transport_destroy(struct transport *tr)
+{
+	if (!tr)
+		return;
+	if (tr->listeners && tr->cm)
+		transport_stop(tr);
+	assert(transport_idle(tr));
+	while (!LIST_EMPTY(&tr->rnics))
+		rnic_destroy(LIST_FIRST(&tr->rnics));
+	if (ev_is_active(&tr->cm_ready)) {
+		ev_io_stop(tr->loop, &tr->cm_ready);
+		ev_prepare_stop(tr->loop, &tr->reaper);
+	}
+	if (tr->cm)
+		rdma_destroy_event_channel(tr->cm);
+	free(tr->listeners);
+	free(tr);
+}
+
+void transport_print_staging(const struct transport *tr, FILE *out)
+{
+	struct rnic *r;
+
+	LIST_FOREACH(r, &tr->rnics, entry) {
+		const struct staging *st = r->staging;
+		const char *name = ibv_get_device_name(r->verbs->device);
+
+		if (!st->odp)
+			fprintf(out, "%s: no P2P staging: %s\n", name, st->why_no_odp);
+		for (unsigned int i = 0; i < tr->set->n; i++) {
+			const struct slot_cache *c = st->cmb[i];
+
+			if (c)
+				fprintf(out,
+					"%s: CMB of %s: slots warm %llu, linked %llu, evicted %llu, waited %llu; in use %u\n",
+					name, tr->set->provider[i]->name,
+					(unsigned long long)c->stats.hits,
+					(unsigned long long)c->stats.linked,
+					(unsigned long long)c->stats.evictions,
+					(unsigned long long)c->stats.waits, c->ntaken);
+		}
+		fprintf(out, "%s: host memory: slots warm %llu, linked %llu, evicted %llu, waited %llu; in use %u\n",
+			name, (unsigned long long)st->host->stats.hits,
+			(unsigned long long)st->host->stats.linked,
+			(unsigned long long)st->host->stats.evictions,
+			(unsigned long long)st->host->stats.waits, st->host->ntaken);
+	}
+	fflush(out);
+}

@@ -1,0 +1,150 @@
+/*
+ * rdma: the structs this room shares between its files. See transport.h for what the room does.
+ *
+ * Death of a connection has two steps. conn_kill(): no new commands, the QP goes to the error state.
+ * Then the flushed completions, the backend's I/O in flight and the slots waited for come back one by
+ * one, and when none is out (conn_drained()) the loop frees it, from transport->dead.
+ */
+#ifndef TRANSPORT_RDMA_H
+#define TRANSPORT_RDMA_H
+
+#include "transport/nvme_rdma_wire.h"
+#include "transport/transport.h"
+
+#include <rdma/rdma_cma.h>
+
+/* What wr_id points to: who gets the completion. */
+struct wr {
+	void (*done)(struct wr *wr, const struct ibv_wc *wc);
+};
+
+/* reactor-local: one RDMA device as this reactor uses it */
+struct rnic {
+	struct transport *transport;
+	struct ibv_context *verbs;
+	struct ibv_device_attr attr;
+	struct ibv_pd *pd;
+	struct ibv_comp_channel *channel;
+	struct ibv_cq *cq; /* of all queue pairs on this device */
+	unsigned int cq_size, cq_used;
+	unsigned int cq_events; /* not acknowledged yet: an ack takes a mutex, so in batches */
+	struct staging *staging;
+	bool proof_logged[IBV_MTU_4096 + 1];
+	ev_io cq_ready, async_ready;
+	ev_idle cq_more;
+	LIST_ENTRY(rnic) entry;
+};
+
+enum conn_state {
+	CONN_ACCEPTING, /* for ESTABLISHED; capsules that come before it are kept */
+	CONN_LIVE,
+	CONN_DRAINING, /* for everything that is out */
+};
+
+/* One receive buffer: a command capsule. */
+struct recv {
+	struct wr wr;
+	struct conn *conn;
+	struct nvme_sqe *sqe;
+	uint8_t *in_capsule; /* page-aligned; NULL: none offered */
+	uint32_t in_capsule_len; /* bytes received behind the SQE */
+	struct ibv_sge sge[2];
+	struct ibv_recv_wr recv_wr;
+	STAILQ_ENTRY(recv) entry;
+};
+
+enum request_state {
+	REQ_FREE,
+	REQ_WAIT_SLOT,	  /* for staging memory */
+	REQ_READING_HOST, /* for the RDMA READ of the host's data */
+	REQ_AT_TARGET,	  /* for the command's execution */
+	REQ_SENDING,	  /* for the completion of the response SEND */
+};
+
+/* One command from its capsule to the completion of its response. */
+struct request {
+	struct nvmf_req nvmf; /* first */
+	struct conn *conn;
+	struct recv *recv; /* until the response is posted */
+	enum request_state state;
+	/* the host's memory */
+	uint64_t remote_addr;
+	uint32_t remote_key;
+	bool invalidate;
+	/* ours */
+	struct slot *slot;
+	struct slot_cache *waiting_for; /* REQ_WAIT_SLOT */
+	struct slot_waiter waiter;
+	struct nvme_cqe *cqe; /* in registered memory */
+	struct ibv_sge data_sge, cqe_sge;
+	struct ibv_send_wr data_wr, send_wr;
+	struct wr read, write, send;
+	STAILQ_ENTRY(request) entry;
+};
+
+/* reactor-local: one RC queue pair, that is one NVMe queue */
+struct conn {
+	struct nvmf_queue nvmf; /* first */
+	struct transport *transport;
+	struct rnic *rnic;
+	struct rdma_cm_id *id;
+	enum conn_state state;
+	enum ibv_mtu path_mtu;
+	bool send_inline;
+	bool dead; /* on transport->dead */
+	uint16_t depth, nreqs;
+	unsigned int cqes; /* reserved in the completion queue */
+	struct recv *recvs;
+	struct request *reqs;
+	STAILQ_HEAD(, request) free_reqs;
+	STAILQ_HEAD(, recv) pending; /* capsules that wait for ESTABLISHED or for a request */
+	unsigned int posted_recvs, busy_reqs;
+	uint8_t *mem; /* SQEs, CQEs, in-capsule data */
+	size_t mem_len;
+	struct ibv_mr *mr;
+	LIST_ENTRY(conn) entry;
+};
+
+struct listener {
+	struct transport *transport;
+	const struct config_port *port;
+	struct rdma_cm_id *id;
+};
+
+struct transport {
+	const struct config *conf;
+	struct provider_set *set;
+	struct target *target;
+	struct ev_loop *loop;
+	struct rdma_event_channel *cm;
+	ev_io cm_ready;
+	ev_prepare reaper;
+	struct listener *listeners;
+	LIST_HEAD(, rnic) rnics;
+	LIST_HEAD(, conn) conns;
+	LIST_HEAD(, conn) dead;
+};
+
+/* rnic.c */
+int rnic_get(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
+	     struct rnic **ret_rnic);
+void rnic_destroy(struct rnic *r);
+void rnic_prove(struct rnic *r, enum ibv_mtu mtu);
+
+/* conn.c */
+enum nvme_rdma_cm_status cm_parse_request(const void *data, size_t len,
+					  struct nvme_rdma_cm_request *ret);
+void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_conn_param *param);
+void conn_established(struct conn *c);
+void conn_kill(struct conn *c);
+void conn_check_drained(struct conn *c);
+void conn_free(struct conn *c);
+
+/* request.c */
+extern const struct nvmf_queue_ops conn_queue_ops;
+int conn_post_recv(struct recv *recv);
+void conn_init_requests(struct conn *c);
+void conn_start_pending(struct conn *c);
+void conn_cancel_requests(struct conn *c);
+
+#endif

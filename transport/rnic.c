@@ -1,0 +1,216 @@
+/* One RDMA device: protection domain, completion queue, staging, proofs. */
+#include "transport/rdma.h"
+#include "target/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CQ_ENTRIES_MAX 16384
+#define POLL_BATCH     32
+#define POLL_BUDGET    256 /* completions a turn, then others get theirs */
+#define ACK_BATCH      64
+
+static void poll_cq(struct rnic *r)
+{
+	struct ibv_wc wc[POLL_BATCH];
+	int left = POLL_BUDGET, n;
+
+	while (left > 0 && (n = ibv_poll_cq(r->cq, POLL_BATCH, wc)) > 0) {
+		for (int i = 0; i < n; i++) {
+			struct wr *wr = (void *)(uintptr_t)wc[i].wr_id;
+
+			wr->done(wr, &wc[i]);
+		}
+		left -= n;
+	}
+	/* Budget used up: more may be there and no event will tell. Come back in the next turn. */
+	if (left <= 0)
+		ev_idle_start(r->transport->loop, &r->cq_more);
+	else
+		ev_idle_stop(r->transport->loop, &r->cq_more);
+}
+
+static void on_cq_more(struct ev_loop *loop, ev_idle *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	poll_cq(w->data);
+}
+
+static void on_cq_ready(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct rnic *r = w->data;
+	struct ibv_cq *cq;
+	void *context;
+
+	(void)loop;
+	(void)revents;
+	if (ibv_get_cq_event(r->channel, &cq, &context) == 0) {
+		if (++r->cq_events == ACK_BATCH) {
+			ibv_ack_cq_events(r->cq, r->cq_events);
+			r->cq_events = 0;
+		}
+		/* arm before polling: what comes in between raises an event */
+		if (ibv_req_notify_cq(r->cq, 0))
+			log_error("rnic %s: arming the completion queue failed",
+				  ibv_get_device_name(r->verbs->device));
+	}
+	poll_cq(r);
+}
+
+static void on_async(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct rnic *r = w->data;
+	struct ibv_async_event event;
+
+	(void)loop;
+	(void)revents;
+	if (ibv_get_async_event(r->verbs, &event))
+		return;
+	/* COMM_EST only says that a capsule came before the CM's last message */
+	if (event.event_type != IBV_EVENT_COMM_EST && event.event_type != IBV_EVENT_SQ_DRAINED &&
+	    event.event_type != IBV_EVENT_QP_LAST_WQE_REACHED)
+		log_warn("rnic %s: %s", ibv_get_device_name(r->verbs->device),
+			 ibv_event_type_str(event.event_type));
+	ibv_ack_async_event(&event);
+}
+
+static int set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+static int create_queues(struct rnic *r)
+{
+	r->pd = ibv_alloc_pd(r->verbs);
+	if (!r->pd)
+		return -errno;
+	r->channel = ibv_create_comp_channel(r->verbs);
+	if (!r->channel)
+		return -errno;
+	r->cq_size = r->attr.max_cqe < CQ_ENTRIES_MAX ? (unsigned int)r->attr.max_cqe :
+							CQ_ENTRIES_MAX;
+	r->cq = ibv_create_cq(r->verbs, (int)r->cq_size, r, r->channel, 0);
+	if (!r->cq)
+		return -errno;
+
+	int err = set_nonblocking(r->channel->fd);
+
+	if (!err)
+		err = set_nonblocking(r->verbs->async_fd);
+	return err ? err : -ibv_req_notify_cq(r->cq, 0);
+}
+
+static void watch(struct rnic *r)
+{
+	ev_io_init(&r->cq_ready, on_cq_ready, r->channel->fd, EV_READ);
+	r->cq_ready.data = r;
+	ev_io_start(r->transport->loop, &r->cq_ready);
+	ev_idle_init(&r->cq_more, on_cq_more);
+	ev_set_priority(&r->cq_more, EV_MAXPRI); /* every turn, not only when nothing else is up */
+	r->cq_more.data = r;
+	ev_io_init(&r->async_ready, on_async, r->verbs->async_fd, EV_READ);
+	r->async_ready.data = r;
+	ev_io_start(r->transport->loop, &r->async_ready);
+}
+
+static int rnic_create(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
+		       struct rnic **ret_rnic)
+{
+	struct rnic *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->transport = tr;
+	r->verbs = verbs;
+
+	int err = -ibv_query_device(verbs, &r->attr);
+
+	if (!err)
+		err = create_queues(r);
+	if (!err)
+		err = staging_create(r->pd, port_num, tr->set, tr->conf->window_size,
+				     tr->conf->host_memory, &r->staging);
+	if (err) {
+		log_error("rnic %s: %s", ibv_get_device_name(verbs->device), strerror(-err));
+		rnic_destroy(r);
+		return err;
+	}
+	watch(r);
+	LIST_INSERT_HEAD(&tr->rnics, r, entry);
+	if (tr->set->n && !r->staging->odp)
+		log_warn("rnic %s: payload is staged in host memory: %s",
+			 ibv_get_device_name(verbs->device), r->staging->why_no_odp);
+	*ret_rnic = r;
+	return 0;
+}
+
+int rnic_get(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
+	     struct rnic **ret_rnic)
+{
+	struct rnic *r;
+
+	LIST_FOREACH(r, &tr->rnics, entry)
+		if (r->verbs == verbs) {
+			*ret_rnic = r;
+			return 0;
+		}
+	return rnic_create(tr, verbs, port_num, ret_rnic);
+}
+
+void rnic_destroy(struct rnic *r)
+{
+	if (!r)
+		return;
+	if (ev_is_active(&r->cq_ready)) {
+		ev_io_stop(r->transport->loop, &r->cq_ready);
+		ev_idle_stop(r->transport->loop, &r->cq_more);
+		ev_io_stop(r->transport->loop, &r->async_ready);
+		LIST_REMOVE(r, entry);
+	}
+	staging_destroy(r->staging);
+	if (r->cq) {
+		ibv_ack_cq_events(r->cq, r->cq_events);
+		ibv_destroy_cq(r->cq);
+	}
+	if (r->channel)
+		ibv_destroy_comp_channel(r->channel);
+	if (r->pd)
+		ibv_dealloc_pd(r->pd);
+	free(r);
+}
+
+static const char *verdict_text(const struct proof *proof)
+{
+	switch (proof->verdict) {
+	case PROOF_ANY:
+		return "proved at every alignment";
+	case PROOF_ALIGNED:
+		return "proved for page-aligned buffers";
+	case PROOF_NONE:
+		return "NOT proved, host memory is used";
+	case PROOF_UNKNOWN:
+		break;
+	}
+	return "not tried";
+}
+
+void rnic_prove(struct rnic *r, enum ibv_mtu mtu)
+{
+	if (!r->staging->odp || r->proof_logged[mtu])
+		return;
+	r->proof_logged[mtu] = true;
+	for (unsigned int i = 0; i < r->transport->set->n; i++) {
+		struct provider *p = r->transport->set->provider[i];
+		const struct proof *proof = staging_proof(r->staging, p, mtu);
+
+		log_msg(proof->verdict == PROOF_NONE ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+			"rnic %s, CMB of %s, path MTU %u: %s%s%s",
+			ibv_get_device_name(r->verbs->device), p->name, proof_mtu_bytes(mtu),
+			verdict_text(proof), proof->why[0] ? "; " : "", proof->why);
+	}
+}

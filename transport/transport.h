@@ -1,0 +1,49 @@
+/*
+ * transport: NVMe over RDMA. The first header of this room to read.
+ *
+ * Listens on the configured ports, accepts queue pairs, receives command capsules, moves payload
+ * between the host and staged memory (p2p/), and hands the commands to the target (target/). It
+ * promises that no command is dropped unanswered while its connection lives, that nothing is sent
+ * before the connection is established, and that a slot is given back only when no RDMA can touch it.
+ *
+ *      listener --(CM request)--> conn --(capsule)--> request --> target
+ *                                  |                    |
+ *                                 rnic ---- staging ----' (slots)
+ *
+ * Everything runs in the loop of the one reactor.
+ */
+#ifndef TRANSPORT_TRANSPORT_H
+#define TRANSPORT_TRANSPORT_H
+
+#include "target/target.h"
+
+struct transport;
+
+/** transport_create() - no port listens yet. All pointers must outlive it. Return: 0 or negative
+ * errno (-ENODEV: no RDMA device or no rdma_cm). */
+__attribute__((warn_unused_result)) int transport_create(const struct config *c,
+							 struct provider_set *set, struct target *t,
+							 struct reactor *reactor,
+							 struct transport **ret_transport);
+
+/**
+ * transport_listen() - listen on every configured port, and prove the CMBs on the RNICs that the
+ * ports' addresses name. On failure @diag names the port's file and line.
+ * Return: 0 or negative errno (-EADDRNOTAVAIL: no such address on an RDMA device, or not yet).
+ */
+__attribute__((warn_unused_result)) int transport_listen(struct transport *tr,
+							 struct config_diag *diag);
+
+/** transport_stop() - listen no more and disconnect every connection; they end in the loop. */
+void transport_stop(struct transport *tr);
+
+/** transport_idle() - no connection is left. */
+bool transport_idle(const struct transport *tr);
+
+/** transport_destroy() - release all; only when idle. NULL is fine. */
+void transport_destroy(struct transport *tr);
+
+/** transport_print_staging() - per RNIC and provider, the proof and the slot cache's counters. */
+void transport_print_staging(const struct transport *tr, FILE *out);
+
+#endif
