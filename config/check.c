@@ -154,7 +154,7 @@ static int claim_uuid(struct check *k, struct claims *uuids, const struct config
 static int check_drives(struct check *k)
 {
 	size_t n = count_namespaces(k->c);
-	struct claims devices, uuids;
+	struct claims devices, uuids = { 0 };
 	int err = claims_init(k, &devices, "namespace device", n, "export a drive once only");
 
 	if (!err)

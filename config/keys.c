@@ -360,11 +360,9 @@ struct allowed_text allowed(const struct key *k)
 	case KEY_CHOICE:
 		allowed_choices(k, &a);
 		break;
+	case KEY_TEXT:
 	case KEY_UUID:
 		snprintf(a.text, sizeof(a.text), "%s", k->form);
-		break;
-	case KEY_TEXT:
-		snprintf(a.text, sizeof(a.text), "%s, at most %llu bytes", k->form, max);
 		break;
 	case KEY_TEXTS:
 		snprintf(a.text, sizeof(a.text), "( \"...\", \"...\" ), each %s", k->form);

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_MAX_LEN (1024 * 1024)
+#define FILE_MAX_LEN 1048576
 #define FOLDER       "exports.d"
 
 /* "Cannot be read" keeps its errno; it is the administrator's to tell from a wrong file. */
@@ -161,7 +161,11 @@ static int load_all(struct config *c, const char *file, struct config_diag *diag
 	const char *slash = strrchr(file, '/');
 	char *dir =
 		arena_printf(&c->arena, "%.*s" FOLDER, slash ? (int)(slash + 1 - file) : 0, file);
-	int err = dir ? load_file(c, file, true, diag) : diag_nomem(diag, file);
+
+	if (!dir)
+		return diag_nomem(diag, file);
+
+	int err = load_file(c, file, true, diag);
 
 	if (!err)
 		err = load_folder(c, dir, diag);

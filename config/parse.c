@@ -139,8 +139,12 @@ static int get_text(struct parse *p, const struct slot *t, const config_setting_
 		return wrong_text(p, t, s, "it is empty");
 	if (len < k->min)
 		return wrong_text(p, t, s, "it is too short");
-	if (len > max)
-		return wrong_text(p, t, s, "it is too long");
+	if (len > max) {
+		char why[48];
+
+		snprintf(why, sizeof(why), "it is longer than %zu bytes", max);
+		return wrong_text(p, t, s, why);
+	}
 
 	const char *why = k->wrong ? k->wrong(text) : NULL;
 
@@ -165,7 +169,7 @@ static void *get_pointer(const struct slot *t)
 
 static int parse_int(struct parse *p, const struct slot *t)
 {
-	long long value;
+	long long value = 0;
 	int err = get_number(p, t, t->setting, (long long)t->key->min, (long long)t->key->max,
 			     &value);
 
@@ -205,7 +209,7 @@ static int parse_bool(struct parse *p, const struct slot *t)
 
 static int parse_string(struct parse *p, const struct slot *t)
 {
-	const char *text;
+	const char *text = NULL;
 	int err = get_text(p, t, t->setting, &text);
 
 	if (!err)
@@ -216,13 +220,12 @@ static int parse_string(struct parse *p, const struct slot *t)
 static int parse_service(struct parse *p, const struct slot *t)
 {
 	const config_setting_t *s = t->setting;
-	long long min = (long long)t->key->min, max = (long long)t->key->max, value;
+	long long min = (long long)t->key->min, max = (long long)t->key->max, value = 0;
 
 	if (config_setting_type(s) == CONFIG_TYPE_STRING) {
 		const char *text = config_setting_get_string(s);
 		size_t len = strlen(text);
 
-		value = 0;
 		if (len < 1 || strspn(text, "0123456789") != len)
 			return wrong_text(p, t, s, "it is not a port number");
 		for (size_t i = 0; i < len && value <= max; i++)
@@ -302,7 +305,7 @@ static size_t *list_count(const struct slot *t)
 
 static int parse_texts(struct parse *p, const struct slot *t)
 {
-	size_t n;
+	size_t n = 0;
 	int err = count_elements(p, t, &n);
 
 	if (err)
@@ -322,7 +325,7 @@ static int parse_texts(struct parse *p, const struct slot *t)
 
 static int parse_port_ids(struct parse *p, const struct slot *t)
 {
-	size_t n;
+	size_t n = 0;
 	int err = count_elements(p, t, &n);
 
 	if (err)
@@ -366,7 +369,7 @@ static int parse_element(struct parse *p, const struct slot *t, const config_set
 /* Adds to what earlier files gave. */
 static int parse_groups(struct parse *p, const struct slot *t)
 {
-	size_t size = t->key->group->size, have = *list_count(t), n;
+	size_t size = t->key->group->size, have = *list_count(t), n = 0;
 	int err = count_elements(p, t, &n);
 
 	if (err || n == 0)

@@ -135,7 +135,24 @@ static int open_cmb(const char *sysfs, const char *bdf, size_t reserve, struct p
 	return 0;
 }
 
-int provider_set_discover(const char *sysfs, size_t reserve, struct provider_set **ret_set)
+/* Without CONFIG_PCI_P2PDMA no CMB is ever published, whatever the drives have (Debian's 6.12 is built
+ * so). Nothing in sysfs says it; the list of kernel symbols does, names being readable by everybody. */
+static bool kernel_has_p2pdma(const char *kallsyms)
+{
+	FILE *f = fopen(kallsyms, "re");
+	char line[512];
+	bool found = false;
+
+	if (!f)
+		return true; /* nobody knows: blame nothing */
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, " pci_p2pdma_add_resource") != NULL;
+	fclose(f);
+	return found;
+}
+
+int provider_set_discover(const char *sysfs, const char *kallsyms, size_t reserve,
+			  struct provider_set **ret_set)
 {
 	struct provider_set *set = calloc(1, sizeof(*set));
 	struct dirent **names = NULL;
@@ -162,6 +179,11 @@ int provider_set_discover(const char *sysfs, size_t reserve, struct provider_set
 		free(names[i]);
 	}
 	free(names);
+	if (set->n == 0 && !kernel_has_p2pdma(kallsyms)) {
+		set->no_p2pdma = true;
+		snprintf(set->why_none, sizeof(set->why_none),
+			 "this kernel has no peer-to-peer DMA (CONFIG_PCI_P2PDMA)");
+	}
 	*ret_set = set;
 	return 0;
 }

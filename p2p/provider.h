@@ -43,12 +43,14 @@ struct provider {
 struct provider_set {
 	struct provider *provider[PROVIDER_MAX];
 	unsigned int n;
+	bool no_p2pdma;	    /* where n == 0: the kernel was built without CONFIG_PCI_P2PDMA */
 	char why_none[256]; /* where n == 0: the reason, for the log */
 };
 
 /**
  * provider_set_discover() - find every CMB under @sysfs and map what we may have of it.
  * @sysfs:   "/sys", or a recorded tree.
+ * @kallsyms: "/proc/kallsyms": read only if there is no CMB, to tell why.
  * @reserve: bytes of each CMB left to other users.
  *
  * A function is taken only if it is published (which the kernel does iff the drive states both WDS
@@ -58,7 +60,8 @@ struct provider_set {
  * Return: 0 or -ENOMEM.
  */
 __attribute__((warn_unused_result)) int
-provider_set_discover(const char *sysfs, size_t reserve, struct provider_set **ret_set);
+provider_set_discover(const char *sysfs, const char *kallsyms, size_t reserve,
+		      struct provider_set **ret_set);
 
 /** provider_set_destroy() - unmap the pools; no page may be linked any more. NULL is fine. */
 void provider_set_destroy(struct provider_set *set);

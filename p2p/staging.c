@@ -9,6 +9,7 @@ static const char *const reason_names[STAGE_NREASONS] = {
 	[STAGE_CMB] = "cmb",
 	[STAGE_HOST_OFF] = "host: cmb is off",
 	[STAGE_HOST_NO_CMB] = "host: no CMB",
+	[STAGE_HOST_NO_P2PDMA] = "host: kernel has no P2P",
 	[STAGE_HOST_NO_ODP] = "host: no ODP",
 	[STAGE_HOST_RNIC] = "host: RNIC not proved",
 	[STAGE_HOST_UNREACHABLE] = "host: not reachable",
@@ -137,7 +138,9 @@ static bool try_provider(struct stage_target *t, int fd, size_t len, struct prov
 void stage_target_init(struct stage_target *t, struct provider_set *set, int fd, size_t proof_len,
 		       const char *own_bdf, bool off, bool require)
 {
-	*t = (struct stage_target){ .require = require, .reason = STAGE_HOST_NO_CMB };
+	*t = (struct stage_target){ .require = require,
+				    .reason = set->no_p2pdma ? STAGE_HOST_NO_P2PDMA :
+							       STAGE_HOST_NO_CMB };
 	if (off) {
 		t->reason = STAGE_HOST_OFF;
 		snprintf(t->why, sizeof(t->why), "cmb = \"off\"");

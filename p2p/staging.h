@@ -23,6 +23,7 @@ enum stage_reason {
 	STAGE_CMB,
 	STAGE_HOST_OFF,		/* cmb = off */
 	STAGE_HOST_NO_CMB,	/* no provider at all */
+	STAGE_HOST_NO_P2PDMA,	/* the kernel publishes none */
 	STAGE_HOST_NO_ODP,	/* the RNIC cannot map on demand */
 	STAGE_HOST_RNIC,	/* the RNIC's proof failed at this path MTU */
 	STAGE_HOST_UNREACHABLE, /* the drive's proof failed */
@@ -37,7 +38,7 @@ const char *stage_reason_name(enum stage_reason reason);
 /* What a drive can be staged in: the outcome of its proofs. Filled by stage_target_init(). */
 struct stage_target {
 	struct provider *provider; /* the best that was proved, or NULL */
-	enum stage_reason reason;  /* why none: OFF, NO_CMB or UNREACHABLE */
+	enum stage_reason reason;  /* why none: OFF, NO_CMB, NO_P2PDMA or UNREACHABLE */
 	bool require;		   /* never host memory */
 	char why[256];		   /* the reason in words */
 };

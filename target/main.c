@@ -189,7 +189,7 @@ static int start(struct daemon *d)
 		return err;
 	}
 	watch_signals(d);
-	err = provider_set_discover("/sys", d->conf->cmb_reserve, &d->set);
+	err = provider_set_discover("/sys", "/proc/kallsyms", d->conf->cmb_reserve, &d->set);
 	if (err) {
 		log_error("looking for CMBs: %s", strerror(-err));
 		return err;

@@ -439,7 +439,7 @@ START_TEST(provider_is_found_only_if_published_and_free)
 
 		put_file(DEV "p2pmem/published", rows[i].published);
 		put_file(DEV "p2pmem/available", rows[i].available);
-		ck_assert_int_eq(provider_set_discover(root, rows[i].reserve, &set), 0);
+		ck_assert_int_eq(provider_set_discover(root, "/nonexistent", rows[i].reserve, &set), 0);
 		ck_assert_msg(set->n == rows[i].n, "row %zu: %u providers", i, set->n);
 		if (set->n) {
 			ck_assert_str_eq(set->provider[0]->name, "0000:03:00.0");
@@ -464,9 +464,15 @@ START_TEST(no_pci_at_all_is_no_error)
 {
 	struct provider_set *set;
 
-	ck_assert_int_eq(provider_set_discover("/nonexistent", 0, &set), 0);
+	ck_assert_int_eq(provider_set_discover("/nonexistent", "/nonexistent", 0, &set), 0);
 	ck_assert_uint_eq(set->n, 0);
+	ck_assert(!set->no_p2pdma);
 	ck_assert_ptr_nonnull(strstr(set->why_none, "/nonexistent"));
+	provider_set_destroy(set);
+	/* a kernel whose symbols are known and are not these */
+	ck_assert_int_eq(provider_set_discover("/nonexistent", "/dev/null", 0, &set), 0);
+	ck_assert(set->no_p2pdma);
+	ck_assert_ptr_nonnull(strstr(set->why_none, "CONFIG_PCI_P2PDMA"));
 	provider_set_destroy(set);
 }
 END_TEST

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by run: the words the files in topology/ are written in. They append to the array `devices`.
-# A topology may also set `cpu`, QEMU's -cpu.
+# A topology may also set `cpu`, QEMU's -cpu. The images are in drive_dir.
 
 chassis=0
 
@@ -22,6 +22,7 @@ pcie_switch() {
 # NSID differs between drives, so that QEMU's trace tells whose command a line is about.
 drive() {
 	local name=drive$1 port=$2 nsid=$3 cmb=${4:-0} image
+	# shellcheck disable=SC2154 # set by run
 	image=$drive_dir/$name.img
 	[ -e "$image" ] || truncate -s 1G "$image"
 	devices+=(
