@@ -50,6 +50,8 @@ LIBS       := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -lev -pthread
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 
+.SECONDARY:
+
 # ---- sources -------------------------------------------------------------------------------
 ROOMS      := transport target p2p config
 MAIN       := target/main.c
