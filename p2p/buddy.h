@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define BUDDY_MAX_ORDER 20 /* 4 GiB of 4 KiB pages: more than a window may have */
-#define BUDDY_NONE	UINT32_MAX
+#define BUDDY_NONE      UINT32_MAX
 
 struct buddy {
 	/* private: */

@@ -55,8 +55,8 @@ static int pick_gid(struct ibv_context *ctx, uint8_t port_num, struct ibv_gid_en
 		if (gids[i].port_num != port_num || gids[i].gid_type == IBV_GID_TYPE_ROCE_V1)
 			continue;
 		/* an IPv4-mapped GID needs no neighbour discovery: prefer it */
-		if (!found || (gids[i].gid.global.subnet_prefix == 0 &&
-			       ret->gid.global.subnet_prefix != 0))
+		if (!found ||
+		    (gids[i].gid.global.subnet_prefix == 0 && ret->gid.global.subnet_prefix != 0))
 			*ret = gids[i];
 		found = true;
 	}
@@ -89,15 +89,14 @@ static int connect_qp(struct ibv_qp *qp, const struct ibv_qp *peer, uint8_t port
 				   .retry_cnt = 3,
 				   .rnr_retry = 3,
 				   .max_rd_atomic = 1 };
-	int err = ibv_modify_qp(qp, &init,
-				IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT |
-					IBV_QP_ACCESS_FLAGS);
+	int err = ibv_modify_qp(
+		qp, &init, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
 
 	if (!err)
 		err = ibv_modify_qp(qp, &rtr,
-				    IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU |
-					    IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-					    IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
+				    IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+					    IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+					    IBV_QP_MIN_RNR_TIMER);
 	if (!err)
 		err = ibv_modify_qp(qp, &rts,
 				    IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT |
@@ -119,8 +118,7 @@ static void loopback_fini(struct loopback *lo)
 	free(lo->far_buf);
 }
 
-static int loopback_init(struct loopback *lo, struct ibv_pd *pd, uint8_t port_num,
-			 enum ibv_mtu mtu)
+static int loopback_init(struct loopback *lo, struct ibv_pd *pd, uint8_t port_num, enum ibv_mtu mtu)
 {
 	struct ibv_port_attr port;
 	struct ibv_gid_entry gid;
@@ -167,7 +165,8 @@ static double seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* One RDMA operation between @va (lkey) and the start of the far buffer. NULL: it completed well. */
+/* One RDMA operation between @va (lkey) and the start of the far buffer. NULL: it completed well.
+ */
 static const char *rdma(struct loopback *lo, enum ibv_wr_opcode op, uint8_t *va, uint32_t lkey,
 			size_t len)
 {
@@ -202,9 +201,15 @@ static const struct rnic_case {
 	size_t offset, len;
 } rnic_cases[] = {
 	/* page-aligned first: if one fails, nothing else matters */
-	{ 0, 512 }, { 0, 4096 }, { 0, 4096 + 512 }, { 0, PROOF_LEN }, { 4096, 3 * 4096 + 1536 },
+	{ 0, 512 },
+	{ 0, 4096 },
+	{ 0, 4096 + 512 },
+	{ 0, PROOF_LEN },
+	{ 4096, 3 * 4096 + 1536 },
 	/* inside a page */
-	{ 512, 512 }, { 512, 4096 }, { 2048 + 512, 16384 },
+	{ 512, 512 },
+	{ 512, 4096 },
+	{ 2048 + 512, 16384 },
 };
 
 static size_t first_difference(const uint8_t *a, const uint8_t *b, size_t len)
@@ -216,7 +221,8 @@ static size_t first_difference(const uint8_t *a, const uint8_t *b, size_t len)
 	return i;
 }
 
-/* RDMA READ far pattern -> pages; everything outside [offset, offset + len) must stay background. */
+/* RDMA READ far pattern -> pages; everything outside [offset, offset + len) must stay background.
+ */
 static const char *try_read(struct loopback *lo, struct iova_state *s, const struct rnic_case *c,
 			    uint8_t *want, uint8_t *got)
 {
@@ -228,15 +234,16 @@ static const char *try_read(struct loopback *lo, struct iova_state *s, const str
 	fill_pattern(lo->far_buf, PROOF_LEN, (uint32_t)(c->offset + c->len));
 	memcpy(want + c->offset, lo->far_buf, c->len);
 
-	const char *bad = rdma(lo, IBV_WR_RDMA_READ, s->va + c->offset, s->window->mr->lkey, c->len);
+	const char *bad =
+		rdma(lo, IBV_WR_RDMA_READ, s->va + c->offset, s->window->mr->lkey, c->len);
 
 	if (bad)
 		return bad;
 	if (provider_peek(p, s->va, got, PROOF_LEN))
 		return "pages are gone";
-	return first_difference(want, got, PROOF_LEN) == PROOF_LEN ?
-		       NULL :
-		       "reported success, moved wrong bytes";
+	return first_difference(want, got, PROOF_LEN) == PROOF_LEN
+		       ? NULL
+		       : "reported success, moved wrong bytes";
 }
 
 /* RDMA WRITE pages -> far buffer. */
@@ -253,9 +260,8 @@ static const char *try_write(struct loopback *lo, struct iova_state *s, const st
 
 	if (bad)
 		return bad;
-	return memcmp(lo->far_buf, want + c->offset, c->len) ?
-		       "reported success, moved wrong bytes" :
-		       NULL;
+	return memcmp(lo->far_buf, want + c->offset, c->len) ? "reported success, moved wrong bytes"
+							     : NULL;
 }
 
 static void run_rnic_cases(struct loopback *lo, struct iova_state *s, enum ibv_mtu mtu,

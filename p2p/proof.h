@@ -3,8 +3,9 @@
  *
  * An RNIC may report success and have written elsewhere (rxe's ODP, facts.md), a drive may report
  * success and have read another bus address (a peer-to-peer route that an IOMMU translates). So
- * patterns are moved and compared before a user's byte goes that way. Needs no file system, writes no
- * block of any drive. Blocks for milliseconds; control thread, or a reactor that is not serving yet.
+ * patterns are moved and compared before a user's byte goes that way. Needs no file system, writes
+ * no block of any drive. Blocks for milliseconds; control thread, or a reactor that is not serving
+ * yet.
  */
 #ifndef P2P_PROOF_H
 #define P2P_PROOF_H
@@ -25,8 +26,8 @@ struct proof {
 
 /**
  * proof_rnic() - RDMA READ into and RDMA WRITE out of @p's pages linked in @w, over a loopback pair
- * of queue pairs on port @port_num with path MTU @mtu. Compares every byte, and the bytes beside them.
- * The outcome, good or bad, is @ret.
+ * of queue pairs on port @port_num with path MTU @mtu. Compares every byte, and the bytes beside
+ * them. The outcome, good or bad, is @ret.
  */
 void proof_rnic(struct window *w, uint8_t port_num, struct provider *p, enum ibv_mtu mtu,
 		struct proof *ret);

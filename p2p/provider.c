@@ -64,8 +64,8 @@ static int finish_pool(struct provider *p, size_t len)
 }
 
 /*
- * Map up to @want bytes of the function's p2pmem. `allocate` gives one contiguous run or ENOMEM, and
- * others may hold pages in the middle, so ask for less until it fits.
+ * Map up to @want bytes of the function's p2pmem. `allocate` gives one contiguous run or ENOMEM,
+ * and others may hold pages in the middle, so ask for less until it fits.
  */
 static int map_p2pmem(struct provider *p, const char *dir, size_t want)
 {
@@ -135,8 +135,9 @@ static int open_cmb(const char *sysfs, const char *bdf, size_t reserve, struct p
 	return 0;
 }
 
-/* Without CONFIG_PCI_P2PDMA no CMB is ever published, whatever the drives have (Debian's 6.12 is built
- * so). Nothing in sysfs says it; the list of kernel symbols does, names being readable by everybody. */
+/* Without CONFIG_PCI_P2PDMA no CMB is ever published, whatever the drives have (Debian's 6.12 is
+ * built so). Nothing in sysfs says it; the list of kernel symbols does, names being readable by
+ * everybody. */
 static bool kernel_has_p2pdma(const char *kallsyms)
 {
 	FILE *f = fopen(kallsyms, "re");

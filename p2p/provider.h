@@ -2,12 +2,13 @@
  * provider: a pool of pages that payload may be staged in.
  *
  * A CMB provider is a PCI function whose Controller Memory Buffer the kernel publishes as
- * peer-to-peer memory (Documentation/driver-api/pci/p2pdma.rst); its pages are mapped once, eagerly,
- * from p2pmem/allocate. A host provider is a memfd. Both look the same from here on: a pool mapping
- * whose pages window.c moves into a window and back.
+ * peer-to-peer memory (Documentation/driver-api/pci/p2pdma.rst); its pages are mapped once,
+ * eagerly, from p2pmem/allocate. A host provider is a memfd. Both look the same from here on: a
+ * pool mapping whose pages window.c moves into a window and back.
  *
  * P2P pages are never touched by a CPU load or store: they may vanish under us (SIGBUS) and every
- * access is slow. provider_peek() and provider_poke() go through a system call, which answers EFAULT.
+ * access is slow. provider_peek() and provider_poke() go through a system call, which answers
+ * EFAULT.
  *
  * Owned by the control thread; the free pages are taken and given by the one reactor there is.
  */
@@ -30,10 +31,10 @@ enum provider_kind {
 struct provider {
 	enum provider_kind kind;
 	unsigned int index;    /* place in its set; PROVIDER_HOST has none (UINT_MAX) */
-	char name[32];	       /* BDF "0000:03:00.0", or "host" */
-	int numa_node;	       /* -1: unknown */
+	char name[32];         /* BDF "0000:03:00.0", or "host" */
+	int numa_node;         /* -1: unknown */
 	size_t published_size; /* bytes of p2pmem the function has in all */
-	uint8_t *pool;	       /* the mapping, npages pages; holes where pages are linked elsewhere */
+	uint8_t *pool; /* the mapping, npages pages; holes where pages are linked elsewhere */
 	uint32_t npages;
 	/* private: */
 	struct buddy free;
@@ -43,7 +44,7 @@ struct provider {
 struct provider_set {
 	struct provider *provider[PROVIDER_MAX];
 	unsigned int n;
-	bool no_p2pdma;	    /* where n == 0: the kernel was built without CONFIG_PCI_P2PDMA */
+	bool no_p2pdma;     /* where n == 0: the kernel was built without CONFIG_PCI_P2PDMA */
 	char why_none[256]; /* where n == 0: the reason, for the log */
 };
 
@@ -54,14 +55,14 @@ struct provider_set {
  * @reserve: bytes of each CMB left to other users.
  *
  * A function is taken only if it is published (which the kernel does iff the drive states both WDS
- * and RDS: drivers/nvme/host/pci.c, nvme_map_cmb). Of a CMB that others use we take what is free, in
- * one piece as large as can be had. Blocks (sysfs, mmap). Finding nothing is no error.
+ * and RDS: drivers/nvme/host/pci.c, nvme_map_cmb). Of a CMB that others use we take what is free,
+ * in one piece as large as can be had. Blocks (sysfs, mmap). Finding nothing is no error.
  *
  * Return: 0 or -ENOMEM.
  */
-__attribute__((warn_unused_result)) int
-provider_set_discover(const char *sysfs, const char *kallsyms, size_t reserve,
-		      struct provider_set **ret_set);
+__attribute__((warn_unused_result)) int provider_set_discover(const char *sysfs,
+							      const char *kallsyms, size_t reserve,
+							      struct provider_set **ret_set);
 
 /** provider_set_destroy() - unmap the pools; no page may be linked any more. NULL is fine. */
 void provider_set_destroy(struct provider_set *set);
@@ -78,8 +79,8 @@ void provider_destroy(struct provider *p);
  * ordinary memory, by system call. For proofs only: this is the slow way.
  * Return: 0, or -EFAULT if the pages are gone.
  */
-__attribute__((warn_unused_result)) int provider_peek(struct provider *p, const void *va,
-						      void *buf, size_t len);
+__attribute__((warn_unused_result)) int provider_peek(struct provider *p, const void *va, void *buf,
+						      size_t len);
 __attribute__((warn_unused_result)) int provider_poke(struct provider *p, void *va, const void *buf,
 						      size_t len);
 

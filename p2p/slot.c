@@ -89,7 +89,7 @@ static struct slot *link_slot(struct slot_cache *c, unsigned int class)
 	slot->va = slot->iova.va;
 	slot->lkey = c->window->mr->lkey;
 	slot->cache = c;
-	slot->class = (uint8_t)class;
+	slot->class = (uint8_t) class;
 	return slot;
 }
 
@@ -135,7 +135,8 @@ bool slot_possible(const struct slot_cache *c, size_t len)
 	return need <= (size_t)c->provider->npages * P2P_PAGE_SIZE && need <= c->window->size;
 }
 
-/* Serve the waiters in order. ready() may give slots back: the loop, not the stack, goes on then. */
+/* Serve the waiters in order. ready() may give slots back: the loop, not the stack, goes on then.
+ */
 static void serve_waiters(struct slot_cache *c)
 {
 	struct slot_waiter *w;

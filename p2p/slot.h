@@ -1,10 +1,11 @@
 /*
- * slot: the staging cache. A slot is an IOVA range of a size class that stays linked while it is idle.
+ * slot: the staging cache. A slot is an IOVA range of a size class that stays linked while it is
+ * idle.
  *
- * One cache per (window, provider). Taking and giving back a linked slot is a list operation: no lock,
- * no system call, no allocation. Linking happens when a class is first needed, and under pressure the
- * longest idle slots of any class are unlinked for it. Pages are not cleared between users: whoever
- * takes a slot sends only bytes that were put there for this request.
+ * One cache per (window, provider). Taking and giving back a linked slot is a list operation: no
+ * lock, no system call, no allocation. Linking happens when a class is first needed, and under
+ * pressure the longest idle slots of any class are unlinked for it. Pages are not cleared between
+ * users: whoever takes a slot sends only bytes that were put there for this request.
  *
  * Reactor-local, as its window.
  */
@@ -15,7 +16,7 @@
 
 #include <sys/queue.h>
 
-#define SLOT_CLASSES 9				       /* 4 KiB, 8 KiB, ... 1 MiB */
+#define SLOT_CLASSES 9                                     /* 4 KiB, 8 KiB, ... 1 MiB */
 #define SLOT_LEN_MAX (P2P_PAGE_SIZE << (SLOT_CLASSES - 1)) /* bytes */
 
 struct slot_cache;
@@ -35,14 +36,15 @@ TAILQ_HEAD(slot_list, slot);
 /* Somebody who waits for a slot; embedded in a request. */
 struct slot_waiter {
 	size_t len;
-	/* Called from slot_give() with a slot that is now the waiter's; may take and give others. */
+	/* Called from slot_give() with a slot that is now the waiter's; may take and give others.
+	 */
 	void (*ready)(struct slot_waiter *w, struct slot *slot);
 	/* private: */
 	STAILQ_ENTRY(slot_waiter) entry;
 };
 
 struct slot_stats {
-	uint64_t hits;	    /* taken warm */
+	uint64_t hits;      /* taken warm */
 	uint64_t linked;    /* taken by linking */
 	uint64_t evictions; /* idle slots unlinked to make room */
 	uint64_t waits;
@@ -60,7 +62,8 @@ struct slot_cache {
 	bool serving;
 };
 
-/** slot_cache_create() - an empty cache. Window and provider must outlive it. Return: 0 or -ENOMEM. */
+/** slot_cache_create() - an empty cache. Window and provider must outlive it. Return: 0 or -ENOMEM.
+ */
 __attribute__((warn_unused_result)) int slot_cache_create(struct window *w, struct provider *p,
 							  struct slot_cache **ret_cache);
 
@@ -69,7 +72,8 @@ void slot_cache_destroy(struct slot_cache *c);
 
 /**
  * slot_take() - a linked slot of at least @len bytes (1..SLOT_LEN_MAX).
- * Return: the slot, or NULL: none can be had now, or others wait already (order of arrival is kept).
+ * Return: the slot, or NULL: none can be had now, or others wait already (order of arrival is
+ * kept).
  */
 struct slot *slot_take(struct slot_cache *c, size_t len);
 

@@ -139,8 +139,8 @@ void stage_target_init(struct stage_target *t, struct provider_set *set, int fd,
 		       const char *own_bdf, bool off, bool require)
 {
 	*t = (struct stage_target){ .require = require,
-				    .reason = set->no_p2pdma ? STAGE_HOST_NO_P2PDMA :
-							       STAGE_HOST_NO_CMB };
+				    .reason = set->no_p2pdma ? STAGE_HOST_NO_P2PDMA
+							     : STAGE_HOST_NO_CMB };
 	if (off) {
 		t->reason = STAGE_HOST_OFF;
 		snprintf(t->why, sizeof(t->why), "cmb = \"off\"");

@@ -1,14 +1,15 @@
 /*
- * staging: everything one RNIC stages payload in, and the choice between it. The first header to read.
+ * staging: everything one RNIC stages payload in, and the choice between it. The first header to
+ * read.
  *
  *      provider set (all CMBs)          staging (one per RNIC)
  *      0000:03:00.0  ----------.        ODP window  --- slot cache of CMB 0, of CMB 1, ...
  *      0000:05:00.0  -----------'--->   pinned window - slot cache of host memory
  *
- * Whoever has payload asks staging_route() once for the way it shall go (a slot cache and the reason
- * if that is not the CMB), and then takes slots from that cache. A CMB is on the way only if the RNIC
- * proved the path at this path MTU, and the drive proved that it reaches the pages. The reason is part
- * of the answer always, because the user asks "why is my I/O not P2P?".
+ * Whoever has payload asks staging_route() once for the way it shall go (a slot cache and the
+ * reason if that is not the CMB), and then takes slots from that cache. A CMB is on the way only if
+ * the RNIC proved the path at this path MTU, and the drive proved that it reaches the pages. The
+ * reason is part of the answer always, because the user asks "why is my I/O not P2P?".
  *
  * One staging belongs to one reactor; created and destroyed by the control thread.
  */
@@ -21,14 +22,14 @@
 /* Where payload was staged, and if in host memory, why. Indexes counters: keep dense. */
 enum stage_reason {
 	STAGE_CMB,
-	STAGE_HOST_OFF,		/* cmb = off */
-	STAGE_HOST_NO_CMB,	/* no provider at all */
-	STAGE_HOST_NO_P2PDMA,	/* the kernel publishes none */
-	STAGE_HOST_NO_ODP,	/* the RNIC cannot map on demand */
-	STAGE_HOST_RNIC,	/* the RNIC's proof failed at this path MTU */
+	STAGE_HOST_OFF,         /* cmb = off */
+	STAGE_HOST_NO_CMB,      /* no provider at all */
+	STAGE_HOST_NO_P2PDMA,   /* the kernel publishes none */
+	STAGE_HOST_NO_ODP,      /* the RNIC cannot map on demand */
+	STAGE_HOST_RNIC,        /* the RNIC's proof failed at this path MTU */
 	STAGE_HOST_UNREACHABLE, /* the drive's proof failed */
-	STAGE_HOST_EXHAUSTED,	/* all pages of the CMB in use */
-	STAGE_HOST_IN_CAPSULE,	/* the host sent the data in the capsule */
+	STAGE_HOST_EXHAUSTED,   /* all pages of the CMB in use */
+	STAGE_HOST_IN_CAPSULE,  /* the host sent the data in the capsule */
 	STAGE_NREASONS,
 };
 
@@ -39,13 +40,13 @@ const char *stage_reason_name(enum stage_reason reason);
 struct stage_target {
 	struct provider *provider; /* the best that was proved, or NULL */
 	enum stage_reason reason;  /* why none: OFF, NO_CMB, NO_P2PDMA or UNREACHABLE */
-	bool require;		   /* never host memory */
-	char why[256];		   /* the reason in words */
+	bool require;              /* never host memory */
+	char why[256];             /* the reason in words */
 };
 
 struct staging {
 	struct provider_set *set; /* not owned */
-	struct window *odp;	  /* NULL: see why_no_odp */
+	struct window *odp;       /* NULL: see why_no_odp */
 	struct window *pinned;
 	struct slot_cache *cmb[PROVIDER_MAX]; /* by provider index; NULL without odp */
 	struct slot_cache *host;

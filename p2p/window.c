@@ -137,11 +137,11 @@ int iova_try_alloc(struct window *w, struct iova_state *s, size_t size)
 }
 
 /*
- * Move pages between a pool and a window. The source keeps its mapping without pages (DONTUNMAP), so
- * neither side ever has a hole. A failing mremap may have unmapped the target already; a stranger's
- * mapping that landed there would be reachable by the RNIC, so the hole is closed at once, and if it
- * cannot be closed the process must not go on. EEXIST says that there is no hole: mremap failed before
- * it unmapped the target.
+ * Move pages between a pool and a window. The source keeps its mapping without pages (DONTUNMAP),
+ * so neither side ever has a hole. A failing mremap may have unmapped the target already; a
+ * stranger's mapping that landed there would be reachable by the RNIC, so the hole is closed at
+ * once, and if it cannot be closed the process must not go on. EEXIST says that there is no hole:
+ * mremap failed before it unmapped the target.
  */
 static int move_pages(uint8_t *from, uint8_t *to, size_t len)
 {

@@ -6,13 +6,14 @@
  *                             ^  mremap              ^
  *      pools              CMB provider           host provider
  *
- * An ODP window is a PROT_NONE reservation registered on demand (IBV_ACCESS_ON_DEMAND): linking moves
- * a provider's pages into it, unlinking moves them back, the MMU notifier keeps the RNIC's
+ * An ODP window is a PROT_NONE reservation registered on demand (IBV_ACCESS_ON_DEMAND): linking
+ * moves a provider's pages into it, unlinking moves them back, the MMU notifier keeps the RNIC's
  * translation right, and lkey and IOVA never change. A pinned window is the fallback for an RNIC
  * without usable ODP: host memory registered the ordinary way, linked from the start; its callers
  * cannot tell. The verbs are the kernel's own (include/linux/dma-mapping.h, dma_iova_*):
  *
- *      iova_try_alloc -> iova_link ... -> iova_sync -> [RDMA, backing I/O] -> iova_unlink -> iova_free
+ *      iova_try_alloc -> iova_link ... -> iova_sync -> [RDMA, backing I/O] -> iova_unlink ->
+ * iova_free
  *
  * Reactor-local: one window belongs to one reactor and is used by that thread alone.
  */
@@ -23,7 +24,7 @@
 
 #include <infiniband/verbs.h>
 
-#define WINDOW_SIZE_MAX	 ((size_t)INT32_MAX + 1 - P2P_PAGE_SIZE) /* rxe: facts.md, p2p.md 1.2 */
+#define WINDOW_SIZE_MAX  ((size_t)INT32_MAX + 1 - P2P_PAGE_SIZE) /* rxe: facts.md, p2p.md 1.2 */
 #define IOVA_MAX_EXTENTS 8
 
 enum window_kind {
@@ -35,12 +36,12 @@ enum window_kind {
 enum {
 	IOVA_PAGE_VALID = 1 << 0,  /* part of an allocated range */
 	IOVA_PAGE_LINKED = 1 << 1, /* a provider's page sits here */
-	IOVA_PAGE_P2P = 1 << 2,	   /* and that provider is a CMB */
+	IOVA_PAGE_P2P = 1 << 2,    /* and that provider is a CMB */
 };
 
 struct window_stats {
 	uint64_t links, unlinks; /* extents moved in and out */
-	uint64_t linked_pages;	 /* now */
+	uint64_t linked_pages;   /* now */
 	uint64_t syncs;
 };
 
@@ -77,8 +78,9 @@ struct iova_state {
 
 /**
  * window_create_odp() - reserve and register @size bytes on demand.
- * Return: 0; -EOPNOTSUPP if the RNIC has no ODP for RC READ, WRITE and SEND; -EINVAL for a size that
- * is no multiple of the page or above WINDOW_SIZE_MAX; else the negative errno of mmap or ibv_reg_mr.
+ * Return: 0; -EOPNOTSUPP if the RNIC has no ODP for RC READ, WRITE and SEND; -EINVAL for a size
+ * that is no multiple of the page or above WINDOW_SIZE_MAX; else the negative errno of mmap or
+ * ibv_reg_mr.
  */
 __attribute__((warn_unused_result)) int window_create_odp(struct ibv_pd *pd, size_t size,
 							  struct window **ret_window);

@@ -1,6 +1,6 @@
 /*
- * backend: what a namespace's blocks are on. A small vtable, so that a block device, a file and later
- * a passed-through controller look alike to the commands.
+ * backend: what a namespace's blocks are on. A small vtable, so that a block device, a file and
+ * later a passed-through controller look alike to the commands.
  *
  * open and close: control thread. submit: reactor-local, never blocks, always answers by
  * nvmf_req_complete().
@@ -15,11 +15,11 @@ struct nvmf_req;
 struct reactor;
 
 struct backend_info {
-	uint64_t nlb;	    /* logical blocks */
-	uint8_t lba_shift;  /* log2 of the logical block in bytes, 9..12 */
-	bool write_cache;   /* volatile: Flush means something */
-	char own_bdf[32];   /* PCI address of the drive, "" if none */
-	int fd;		    /* for proofs */
+	uint64_t nlb;      /* logical blocks */
+	uint8_t lba_shift; /* log2 of the logical block in bytes, 9..12 */
+	bool write_cache;  /* volatile: Flush means something */
+	char own_bdf[32];  /* PCI address of the drive, "" if none */
+	int fd;            /* for proofs */
 };
 
 struct backend {
@@ -36,9 +36,10 @@ struct backend_ops {
 };
 
 /**
- * backend_block_open() - a block device, or a regular file (4 KiB blocks), with O_DIRECT on @r's ring.
- * Return: 0; -ENODEV for anything else than a block device or a regular file; -EINVAL if its logical
- * block is not 512 or 4096 bytes; or the errno of open. On failure *@ret_why says what failed.
+ * backend_block_open() - a block device, or a regular file (4 KiB blocks), with O_DIRECT on @r's
+ * ring. Return: 0; -ENODEV for anything else than a block device or a regular file; -EINVAL if its
+ * logical block is not 512 or 4096 bytes; or the errno of open. On failure *@ret_why says what
+ * failed.
  */
 __attribute__((warn_unused_result)) int backend_block_open(struct reactor *r, const char *path,
 							   struct backend **ret_backend,

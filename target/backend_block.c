@@ -24,7 +24,8 @@ static struct block *block_of(struct backend *b)
 	return (struct block *)b;
 }
 
-/* ---- the I/O path ----------------------------------------------------------------------------- */
+/* ---- the I/O path -----------------------------------------------------------------------------
+ */
 
 /* What the kernel's errno means to the host. The kernel's target agrees where it has a case
  * (drivers/nvme/target/core.c, errno_to_nvme_status); what may pass by itself carries no DNR. */
@@ -118,7 +119,8 @@ static void block_flush(struct backend *b, struct nvmf_req *req)
 	io_uring_sqe_set_data(sqe, &req->op);
 }
 
-/* ---- open and close --------------------------------------------------------------------------- */
+/* ---- open and close ---------------------------------------------------------------------------
+ */
 
 static int sysfs_text(dev_t dev, const char *file, char *buf, size_t len)
 {
@@ -141,8 +143,9 @@ static int sysfs_text(dev_t dev, const char *file, char *buf, size_t len)
 	return 0;
 }
 
-/* The PCI function right under a disk: .../0000:03:00.0/nvme/nvme0/nvme0n1, or with native multipath
- * the head's address in .../nvme-subsystem/.../nvme0n1 which names no function: then ask the one path. */
+/* The PCI function right under a disk: .../0000:03:00.0/nvme/nvme0/nvme0n1, or with native
+ * multipath the head's address in .../nvme-subsystem/.../nvme0n1 which names no function: then ask
+ * the one path. */
 static void find_own_bdf(dev_t dev, char *bdf, size_t len)
 {
 	char link[128], real[PATH_MAX], address[64];

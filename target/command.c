@@ -56,8 +56,7 @@ static uint16_t check_state(const struct nvmf_queue *q, const struct command *cm
 	case QUEUE_CLOSING:
 		return NVME_ABORTED_SQ_DELETION;
 	case QUEUE_WAIT_CONNECT:
-		return cmd && cmd->flags & CMD_NO_CTRL ? NVME_OK :
-							 NVME_COMMAND_SEQUENCE | NVME_DNR;
+		return cmd && cmd->flags & CMD_NO_CTRL ? NVME_OK : NVME_COMMAND_SEQUENCE | NVME_DNR;
 	case QUEUE_LIVE:
 		break;
 	}

@@ -120,12 +120,12 @@ static uint16_t do_connect(struct nvmf_req *req)
 
 	struct subsystem *s = subsystem_find(q->target, data->subsysnqn);
 
-	/* No DNR: with it a host that reconnects while we are being reconfigured gives up for good. */
+	/* No DNR: with it a host that reconnects while we are being reconfigured gives up for good.
+	 */
 	if (!s || !subsystem_on_port(s, q->port)) {
 		log_warn("host %s from %s asked for subsystem %s, which port %u does not have",
 			 data->hostnqn, q->remote_address, data->subsysnqn, q->port->id);
-		return invalid_param(req, IN_DATA,
-				     offsetof(struct nvmf_connect_data, subsysnqn)) &
+		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, subsysnqn)) &
 		       (uint16_t)~NVME_DNR;
 	}
 	if (!subsystem_allows(s, data->hostnqn)) {
@@ -133,8 +133,8 @@ static uint16_t do_connect(struct nvmf_req *req)
 			 q->remote_address, s->nqn);
 		return NVME_CONNECT_INVALID_HOST | NVME_DNR;
 	}
-	return get16(sqe->qid) == 0 ? connect_admin(req, sqe, data, s) :
-				      connect_io(req, sqe, data, s);
+	return get16(sqe->qid) == 0 ? connect_admin(req, sqe, data, s)
+				    : connect_io(req, sqe, data, s);
 }
 
 void connect_execute(struct nvmf_req *req)
@@ -142,15 +142,16 @@ void connect_execute(struct nvmf_req *req)
 	nvmf_req_complete(req, do_connect(req));
 }
 
-/* ---- properties ------------------------------------------------------------------------------- */
+/* ---- properties -------------------------------------------------------------------------------
+ */
 
 static uint64_t capabilities(const struct nvmf_queue *q)
 {
 	return (uint64_t)(q->port->queue_depth - 1) | /* MQES */
-	       UINT64_C(1) << 16 |		       /* CQR: contiguous queues required */
-	       (uint64_t)CAP_TIMEOUT_500MS << 24 |     /* TO */
-	       UINT64_C(1) << 37 |		       /* CSS: NVM command set */
-	       UINT64_C(1) << 59;		       /* CRMS: CRWMS */
+	       UINT64_C(1) << 16 |                    /* CQR: contiguous queues required */
+	       (uint64_t)CAP_TIMEOUT_500MS << 24 |    /* TO */
+	       UINT64_C(1) << 37 |                    /* CSS: NVM command set */
+	       UINT64_C(1) << 59;                     /* CRMS: CRWMS */
 }
 
 void property_get(struct nvmf_req *req)
@@ -202,7 +203,7 @@ static void disconnect_io_queues(struct controller *c)
 {
 	struct nvmf_queue *q, *next;
 
-	LIST_FOREACH_SAFE(q, &c->queues, entry, next)
+	LIST_FOREACH_SAFE (q, &c->queues, entry, next)
 		q->ops->disconnect(q);
 }
 

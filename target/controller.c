@@ -8,7 +8,8 @@
 
 #define CONNECT_TIMEOUT_S 10
 
-/* ---- cntlid ----------------------------------------------------------------------------------- */
+/* ---- cntlid -----------------------------------------------------------------------------------
+ */
 
 /* IDs go round, so that a host's stale ID meets nobody for long. */
 static uint16_t take_cntlid(struct target *t, struct controller *c)
@@ -30,12 +31,13 @@ bool target_has_controller(const struct target *t, uint16_t cntlid)
 	return cntlid <= CNTLID_MAX && t->by_cntlid[cntlid];
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------
+ */
 
 static uint32_t announced_in_capsule_len(const struct subsystem *s, const struct config_port *port)
 {
-	/* In-capsule data lands in host memory. Where payload can be staged in CMB none is offered, so
-	 * that small writes go that way too. */
+	/* In-capsule data lands in host memory. Where payload can be staged in CMB none is offered,
+	 * so that small writes go that way too. */
 	for (size_t i = 0; i < s->nnamespaces; i++)
 		if (s->namespaces[i].stage.provider || s->namespaces[i].stage.require)
 			return 0;
@@ -53,8 +55,8 @@ static void on_kato(struct ev_loop *loop, ev_timer *w, int revents)
 		return;
 	}
 	ev_timer_stop(loop, w);
-	log_warn("controller %u: host %s was silent for %u ms (keep alive), disconnecting", c->cntlid,
-		 c->hostnqn, c->kato_ms);
+	log_warn("controller %u: host %s was silent for %u ms (keep alive), disconnecting",
+		 c->cntlid, c->hostnqn, c->kato_ms);
 	c->csts |= CSTS_CFS;
 	controller_disconnect(c);
 }
@@ -101,14 +103,14 @@ void controller_disconnect(struct controller *c)
 {
 	struct nvmf_queue *q, *next;
 
-	LIST_FOREACH_SAFE(q, &c->queues, entry, next)
+	LIST_FOREACH_SAFE (q, &c->queues, entry, next)
 		q->ops->disconnect(q);
 	if (c->admin)
 		c->admin->ops->disconnect(c->admin);
 }
 
-/* The period is rounded up to the granularity (KAS); a command in it re-arms (TBKAS), so the host is
- * dropped between one and two periods of silence after its last command. */
+/* The period is rounded up to the granularity (KAS); a command in it re-arms (TBKAS), so the host
+ * is dropped between one and two periods of silence after its last command. */
 void controller_start_keep_alive(struct controller *c, uint32_t kato_ms)
 {
 	struct ev_loop *loop = c->target->reactor->loop;
@@ -128,7 +130,8 @@ void controller_start_keep_alive(struct controller *c, uint32_t kato_ms)
 	}
 }
 
-/* ---- queues ----------------------------------------------------------------------------------- */
+/* ---- queues -----------------------------------------------------------------------------------
+ */
 
 static void on_connect_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 {
@@ -195,7 +198,8 @@ void nvmf_queue_fini(struct nvmf_queue *q)
 	controller_put(c);
 }
 
-/* ---- commands that are about the controller itself --------------------------------------------- */
+/* ---- commands that are about the controller itself ---------------------------------------------
+ */
 
 void async_event_request(struct nvmf_req *req)
 {
@@ -216,7 +220,8 @@ void keep_alive(struct nvmf_req *req)
 	nvmf_req_complete(req, c->kato_ms ? NVME_OK : NVME_KATO_INVALID | NVME_DNR);
 }
 
-/* "Not aborted" is always a right answer (Base 2.1, 5.1.1); really aborting comes with its issue. */
+/* "Not aborted" is always a right answer (Base 2.1, 5.1.1); really aborting comes with its issue.
+ */
 void abort_command(struct nvmf_req *req)
 {
 	req->cqe.dw0 = put32(1);

@@ -9,12 +9,12 @@
 
 #include <uuid.h>
 
-#define ADMIN_QUEUE_DEPTH 32	  /* the least an admin queue has: Base 2.1, 6.3 */
-#define IO_QUEUES_MAX	  IO_QUEUE_ID_MAX /* per controller */
-#define AER_MAX		  4	  /* AERL + 1 */
-#define CNTLID_MAX	  0xffef  /* Base 2.1, 3.1.3 */
-#define NVME_VERSION	  0x20000 /* 2.0.0 */
-#define KAS_100MS	  10	  /* keep alive granularity: 1 s */
+#define ADMIN_QUEUE_DEPTH 32              /* the least an admin queue has: Base 2.1, 6.3 */
+#define IO_QUEUES_MAX     IO_QUEUE_ID_MAX /* per controller */
+#define AER_MAX           4               /* AERL + 1 */
+#define CNTLID_MAX        0xffef          /* Base 2.1, 3.1.3 */
+#define NVME_VERSION      0x20000         /* 2.0.0 */
+#define KAS_100MS         10              /* keep alive granularity: 1 s */
 #define CAP_TIMEOUT_500MS 30
 
 /* What was staged where; in a direction's order of enum data_dir minus one. */
@@ -25,7 +25,8 @@ struct stage_account {
 };
 
 /* immutable after target_create(), but for the counters */
-struct namespace {
+struct namespace
+{
 	const struct config_namespace *conf;
 	uint32_t nsid;
 	struct backend *backend;
@@ -88,10 +89,10 @@ struct target {
 /* ---- command table: command.c ---------------------------------------------------------------- */
 
 enum {
-	CMD_NEEDS_NS = 1 << 0,	  /* nsid must name an active namespace */
-	CMD_DISCOVERY = 1 << 1,	  /* a discovery controller has it too */
-	CMD_BEFORE_EN = 1 << 2,	  /* allowed while CC.EN is 0 */
-	CMD_NO_CTRL = 1 << 3,	  /* allowed before Connect */
+	CMD_NEEDS_NS = 1 << 0,  /* nsid must name an active namespace */
+	CMD_DISCOVERY = 1 << 1, /* a discovery controller has it too */
+	CMD_BEFORE_EN = 1 << 2, /* allowed while CC.EN is 0 */
+	CMD_NO_CTRL = 1 << 3,   /* allowed before Connect */
 };
 
 /* Commands Supported and Effects data structure: Base 5.1.12.1.6 */
@@ -111,7 +112,8 @@ extern const struct command admin_commands[256];
 extern const struct command io_commands[256];
 extern const struct command fabrics_commands[256];
 
-/* ---- the chapters ----------------------------------------------------------------------------- */
+/* ---- the chapters -----------------------------------------------------------------------------
+ */
 
 uint16_t connect_length(struct nvmf_req *req, uint32_t *ret_len);
 void connect_execute(struct nvmf_req *req);

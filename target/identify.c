@@ -72,8 +72,8 @@ static uint16_t identify_controller(struct nvmf_req *req, void *buf)
 	return NVME_OK;
 }
 
-/* The namespace an Identify is about. NULL and NVME_OK: a valid ID that is not in use, for which the
- * answer is zeros. */
+/* The namespace an Identify is about. NULL and NVME_OK: a valid ID that is not in use, for which
+ * the answer is zeros. */
 static uint16_t named_namespace(struct nvmf_req *req, struct namespace **ret)
 {
 	uint32_t nsid = get32(req->sqe->nsid);
@@ -159,8 +159,8 @@ static uint16_t identify_namespace_csi(struct nvmf_req *req, void *buf)
 	struct namespace *ns;
 
 	(void)buf;
-	return csi_of(req) == NVME_CSI_NVM ? named_namespace(req, &ns) :
-					     NVME_INVALID_FIELD | NVME_DNR;
+	return csi_of(req) == NVME_CSI_NVM ? named_namespace(req, &ns)
+					   : NVME_INVALID_FIELD | NVME_DNR;
 }
 
 /* And its controller structure: no limits of its own, all zeros. */
@@ -172,8 +172,8 @@ static uint16_t identify_controller_csi(struct nvmf_req *req, void *buf)
 
 static uint16_t identify_active_list_csi(struct nvmf_req *req, void *buf)
 {
-	return csi_of(req) == NVME_CSI_NVM ? identify_active_list(req, buf) :
-					     NVME_INVALID_FIELD | NVME_DNR;
+	return csi_of(req) == NVME_CSI_NVM ? identify_active_list(req, buf)
+					   : NVME_INVALID_FIELD | NVME_DNR;
 }
 
 static const struct identify_form {

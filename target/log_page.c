@@ -26,8 +26,8 @@ static uint8_t lid_of(const struct nvmf_req *req)
 
 uint16_t log_page_length(struct nvmf_req *req, uint32_t *ret_len)
 {
-	uint64_t numd_z = get32(req->sqe->cdw10) >> 16 |
-			  (uint64_t)(get32(req->sqe->cdw11) & 0xffff) << 16;
+	uint64_t numd_z = get32(req->sqe->cdw10) >> 16 | (uint64_t)(get32(req->sqe->cdw11) & 0xffff)
+								 << 16;
 	uint64_t len = (numd_z + 1) * 4;
 
 	if (len > req->queue->target->mdts_len || offset_of(req) % 4)

@@ -13,9 +13,9 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-#define RING_ENTRIES	1024
-#define STOP_TIMEOUT_S	10
-#define DEFAULT_CONFIG	CONFIG_DEFAULT_DIR "/nvmf-p2pd.conf"
+#define RING_ENTRIES   1024
+#define STOP_TIMEOUT_S 10
+#define DEFAULT_CONFIG CONFIG_DEFAULT_DIR "/nvmf-p2pd.conf"
 
 enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -36,17 +36,21 @@ struct options {
 	bool check, print;
 };
 
-/* ---- command line ----------------------------------------------------------------------------- */
+/* ---- command line -----------------------------------------------------------------------------
+ */
 
 static const struct option_help {
 	struct option option;
 	const char *arg, *help;
 } option_table[] = {
-	{ { "config", required_argument, NULL, 'c' }, "FILE",
+	{ { "config", required_argument, NULL, 'c' },
+	  "FILE",
 	  "read FILE and exports.d/*.conf beside it (" DEFAULT_CONFIG ")" },
-	{ { "check", no_argument, NULL, 'n' }, NULL,
+	{ { "check", no_argument, NULL, 'n' },
+	  NULL,
 	  "check the configuration, touch no device, exit 0 or 1" },
-	{ { "print-config", no_argument, NULL, 'p' }, NULL,
+	{ { "print-config", no_argument, NULL, 'p' },
+	  NULL,
 	  "print the configuration in effect, defaults filled in" },
 	{ { "verbose", no_argument, NULL, 'v' }, NULL, "log more" },
 	{ { "help", no_argument, NULL, 'h' }, NULL, "show this and exit" },
@@ -107,14 +111,16 @@ static int parse_options(int argc, char **argv, struct options *o)
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "nvmf-p2pd: '%s': no arguments are taken. Try 'nvmf-p2pd --help'.\n",
+		fprintf(stderr,
+			"nvmf-p2pd: '%s': no arguments are taken. Try 'nvmf-p2pd --help'.\n",
 			argv[optind]);
 		return EXIT_USAGE;
 	}
 	return -1;
 }
 
-/* ---- signals ---------------------------------------------------------------------------------- */
+/* ---- signals ----------------------------------------------------------------------------------
+ */
 
 static void print_accounting(const struct daemon *d)
 {
@@ -177,7 +183,8 @@ static void watch_signals(struct daemon *d)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------
+ */
 
 static int start(struct daemon *d)
 {
@@ -205,8 +212,9 @@ static int start(struct daemon *d)
 	}
 	err = transport_create(d->conf, d->set, d->target, d->reactor, &d->transport);
 	if (err) {
-		log_error("RDMA: %s; is there an RDMA device (`rdma link`) and the module rdma_ucm?",
-			  strerror(-err));
+		log_error(
+			"RDMA: %s; is there an RDMA device (`rdma link`) and the module rdma_ucm?",
+			strerror(-err));
 		return err;
 	}
 	err = transport_listen(d->transport, &diag);
@@ -228,8 +236,8 @@ static int run(struct daemon *d)
 
 static void finish(struct daemon *d)
 {
-	/* connections that did not end hold memory that the drive or the RNIC may still write: leave
-	 * all as it is, the kernel takes it apart in the right order */
+	/* connections that did not end hold memory that the drive or the RNIC may still write:
+	 * leave all as it is, the kernel takes it apart in the right order */
 	if (d->transport && !transport_idle(d->transport))
 		return;
 	transport_destroy(d->transport);

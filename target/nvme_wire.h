@@ -1,7 +1,7 @@
 /*
- * nvme_wire: NVMe over Fabrics as it lies on the wire, the parts libnvme has no layout for: SQE, SGL
- * descriptors, CQE, the fabrics commands, controller properties and status values. (Identify, log
- * page, discovery and Connect data layouts come from libnvme.)
+ * nvme_wire: NVMe over Fabrics as it lies on the wire, the parts libnvme has no layout for: SQE,
+ * SGL descriptors, CQE, the fabrics commands, controller properties and status values. (Identify,
+ * log page, discovery and Connect data layouts come from libnvme.)
  *
  * Little-endian fields are one-member structs: a forgotten conversion does not compile.
  * Sources: NVM Express Base 2.1 ("Base"), NVM Command Set 1.1 ("NVM").
@@ -59,7 +59,7 @@ enum {
 	SGL_KEYED_DATA_BLOCK = 0x4,
 	/* sub types */
 	SGL_SUB_ADDRESS = 0x0,
-	SGL_SUB_OFFSET = 0x1,	  /* address is an offset into the capsule */
+	SGL_SUB_OFFSET = 0x1,     /* address is an offset into the capsule */
 	SGL_SUB_INVALIDATE = 0xf, /* keyed: invalidate the key with the response */
 };
 
@@ -140,7 +140,8 @@ struct nvmf_property_sqe {
 };
 static_assert(sizeof(struct nvmf_property_sqe) == 64, "Base 6.5, 6.6");
 
-/* ---- controller properties: Base 3.1.4 -------------------------------------------------------- */
+/* ---- controller properties: Base 3.1.4 --------------------------------------------------------
+ */
 
 enum {
 	PROP_CAP = 0x00,
@@ -150,7 +151,7 @@ enum {
 	PROP_CRTO = 0x68,
 };
 
-#define CC_EN	       (1u << 0)
+#define CC_EN          (1u << 0)
 #define CC_CSS(cc)     ((cc) >> 4 & 7)
 #define CC_MPS(cc)     ((cc) >> 7 & 15)
 #define CC_AMS(cc)     ((cc) >> 11 & 7)
@@ -162,7 +163,8 @@ enum {
 #define CSTS_SHST_DONE (2u << 2)
 #define CSTS_SHST_MASK (3u << 2)
 
-/* ---- status field of a CQE, without the phase bit: Base 4.2.3 --------------------------------- */
+/* ---- status field of a CQE, without the phase bit: Base 4.2.3 ---------------------------------
+ */
 
 enum nvme_status {
 	NVME_OK = 0x000,

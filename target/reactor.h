@@ -1,9 +1,9 @@
 /*
  * reactor: one thread's event loop (libev) with its io_uring.
  *
- * There is one for now, run by the main thread; everything marked reactor-local is used by the thread
- * that runs it. Ring submissions are batched: ops queued during a turn of the loop go out in one system
- * call before the loop sleeps.
+ * There is one for now, run by the main thread; everything marked reactor-local is used by the
+ * thread that runs it. Ring submissions are batched: ops queued during a turn of the loop go out in
+ * one system call before the loop sleeps.
  */
 #ifndef TARGET_REACTOR_H
 #define TARGET_REACTOR_H
@@ -11,7 +11,8 @@
 #include <ev.h>
 #include <liburing.h>
 
-/* An operation on the ring; embedded in a request. done() is called in the loop with the CQE's res. */
+/* An operation on the ring; embedded in a request. done() is called in the loop with the CQE's res.
+ */
 struct uring_op {
 	void (*done)(struct uring_op *op, int res);
 };

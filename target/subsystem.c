@@ -81,8 +81,8 @@ static int open_namespace(struct target *t, struct subsystem *s, struct namespac
 			 ns->stage.provider ? ns->stage.why : "host memory as configured");
 	else
 		log_warn("namespace %u of %s: %s, %s: %s", ns->nsid, s->nqn, conf->device,
-			 ns->stage.require ? "commands will fail (cmb = \"require\")" :
-					     "staged in host memory",
+			 ns->stage.require ? "commands will fail (cmb = \"require\")"
+					   : "staged in host memory",
 			 ns->stage.why);
 	return 0;
 }
@@ -167,7 +167,7 @@ void target_stop(struct target *t)
 	for (size_t i = 0; i < t->nsubsystems; i++) {
 		struct controller *c, *next;
 
-		LIST_FOREACH_SAFE(c, &t->subsystems[i].controllers, entry, next)
+		LIST_FOREACH_SAFE (c, &t->subsystems[i].controllers, entry, next)
 			controller_disconnect(c);
 	}
 }

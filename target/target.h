@@ -1,8 +1,9 @@
 /*
- * target: the NVMe side. Controllers, queues, commands, namespaces; it knows requests and memory, never
- * a verb. The first header of this room to read.
+ * target: the NVMe side. Controllers, queues, commands, namespaces; it knows requests and memory,
+ * never a verb. The first header of this room to read.
  *
- * A transport embeds struct nvmf_queue in its connection and struct nvmf_req in its command context:
+ * A transport embeds struct nvmf_queue in its connection and struct nvmf_req in its command
+ * context:
  *
  *      capsule arrives --> nvmf_req_check()   what the command is, how many bytes go which way
  *      payload staged, host's data fetched
@@ -21,7 +22,7 @@
 
 #include <sys/queue.h>
 
-#define IO_QUEUE_ID_MAX	      128 /* I/O queues are 1..128, a controller has no more */
+#define IO_QUEUE_ID_MAX       128 /* I/O queues are 1..128, a controller has no more */
 #define ADMIN_QUEUE_DEPTH_MAX 256 /* entries; the Linux host asks for 32 */
 
 struct controller;
@@ -38,7 +39,7 @@ enum data_dir {
 struct nvmf_req {
 	struct nvmf_queue *queue;
 	const struct nvme_sqe *sqe; /* in the receive buffer; not touched by the host any more */
-	struct nvme_cqe cqe;	    /* ready when respond() is called */
+	struct nvme_cqe cqe;        /* ready when respond() is called */
 
 	/* set by nvmf_req_check() */
 	const struct command *cmd;
@@ -47,7 +48,7 @@ struct nvmf_req {
 	uint32_t len; /* bytes of payload */
 
 	/* set by the transport before nvmf_req_execute() */
-	uint8_t *data;		  /* len bytes of staged memory */
+	uint8_t *data;            /* len bytes of staged memory */
 	enum stage_reason reason; /* where that is, for the accounting */
 
 	/* private: of whoever executes it */
@@ -61,8 +62,8 @@ struct nvmf_req {
 struct nvmf_queue_ops {
 	/* The CQE is ready and, for DATA_C2H with status 0, so are len bytes of data. */
 	void (*respond)(struct nvmf_req *req);
-	/* End the connection; the transport answers with nvmf_queue_fini() once all is drained. May be
-	 * called more than once, and from within any call into the target. */
+	/* End the connection; the transport answers with nvmf_queue_fini() once all is drained. May
+	 * be called more than once, and from within any call into the target. */
 	void (*disconnect)(struct nvmf_queue *q);
 };
 
@@ -77,10 +78,10 @@ struct nvmf_queue {
 	const struct nvmf_queue_ops *ops;
 	struct target *target;
 	const struct config_port *port;
-	char local_address[64];	 /* numeric; what a wildcard port shows in the discovery log */
+	char local_address[64];  /* numeric; what a wildcard port shows in the discovery log */
 	char remote_address[64]; /* for the log */
 	enum nvmf_queue_state state;
-	uint16_t qid;	/* from the Connect command */
+	uint16_t qid;   /* from the Connect command */
 	uint16_t depth; /* receive entries */
 	/* private: */
 	uint16_t sqsize; /* entries */
@@ -93,8 +94,8 @@ struct nvmf_queue {
 
 /**
  * target_create() - open every namespace's device, prove its staging, and be ready for connections.
- * @c and @set must outlive the target. Blocks. On failure @diag says which file and line, and what to
- * do. Return: 0 or negative errno.
+ * @c and @set must outlive the target. Blocks. On failure @diag says which file and line, and what
+ * to do. Return: 0 or negative errno.
  */
 __attribute__((warn_unused_result)) int target_create(const struct config *c,
 						      struct provider_set *set, struct reactor *r,
@@ -107,22 +108,23 @@ void target_destroy(struct target *t);
 /** target_stop() - ask the transport to disconnect every queue of every controller. */
 void target_stop(struct target *t);
 
-/** target_has_controller() - is there a controller with this ID? For the check of CM private data. */
+/** target_has_controller() - is there a controller with this ID? For the check of CM private data.
+ */
 bool target_has_controller(const struct target *t, uint16_t cntlid);
 
 /** target_print_accounting() - per namespace and direction, the bytes staged where and why. */
 void target_print_accounting(const struct target *t, FILE *out);
 
-/** nvmf_queue_init() - a connection is up and waits for its Connect command (10 s at most). The caller
- * has set ops, target, port, depth and the addresses; everything else is set here. */
+/** nvmf_queue_init() - a connection is up and waits for its Connect command (10 s at most). The
+ * caller has set ops, target, port, depth and the addresses; everything else is set here. */
 void nvmf_queue_init(struct nvmf_queue *q);
 
-/** nvmf_queue_close() - no further command will be executed; parked commands are answered (which the
- * transport may drop). Safe to call again. */
+/** nvmf_queue_close() - no further command will be executed; parked commands are answered (which
+ * the transport may drop). Safe to call again. */
 void nvmf_queue_close(struct nvmf_queue *q);
 
-/** nvmf_queue_fini() - the queue is drained and goes away. With the admin queue goes the controller,
- * and its other queues are asked to disconnect. */
+/** nvmf_queue_fini() - the queue is drained and goes away. With the admin queue goes the
+ * controller, and its other queues are asked to disconnect. */
 void nvmf_queue_fini(struct nvmf_queue *q);
 
 /**
@@ -139,13 +141,14 @@ const struct stage_target *nvmf_req_stage(const struct nvmf_req *req);
  * respond() may be called before this returns. */
 void nvmf_req_execute(struct nvmf_req *req);
 
-/** nvmf_req_complete() - fill the CQE with @status (DNR included by the caller) and respond(). Also for
- * the transport: SGL errors and failed transfers. dw0 and dw1 of the CQE are left as they are. */
+/** nvmf_req_complete() - fill the CQE with @status (DNR included by the caller) and respond(). Also
+ * for the transport: SGL errors and failed transfers. dw0 and dw1 of the CQE are left as they are.
+ */
 void nvmf_req_complete(struct nvmf_req *req, uint16_t status);
 
 /** nvmf_queue_in_capsule_len() - most bytes of in-capsule data a command may use now: what the
- * controller announced (IOCCSZ), 0 on admin queues, no limit for Connect (the Linux host sends its data
- * in the capsule, and the receive buffer is the limit). */
+ * controller announced (IOCCSZ), 0 on admin queues, no limit for Connect (the Linux host sends its
+ * data in the capsule, and the receive buffer is the limit). */
 uint32_t nvmf_queue_in_capsule_len(const struct nvmf_queue *q);
 
 #endif

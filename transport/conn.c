@@ -10,7 +10,8 @@
 
 #define RESPONSE_INLINE sizeof(struct nvme_cqe)
 
-/* ---- private data ----------------------------------------------------------------------------- */
+/* ---- private data -----------------------------------------------------------------------------
+ */
 
 /* Host bytes: pure, and all checks that need nothing but the bytes. */
 enum nvme_rdma_cm_status cm_parse_request(const void *data, size_t len,
@@ -66,7 +67,8 @@ static const char *cm_status_text(enum nvme_rdma_cm_status status)
 	return status < sizeof(text) / sizeof(text[0]) && text[status] ? text[status] : "?";
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory -----------------------------------------------------------------------------------
+ */
 
 static size_t round_up(size_t n, size_t to)
 {
@@ -100,8 +102,8 @@ static int alloc_memory(struct conn *c, size_t in_capsule_len)
 
 		recv->conn = c;
 		recv->sqe = (struct nvme_sqe *)c->mem + i;
-		recv->sge[0] = (struct ibv_sge){ (uintptr_t)recv->sqe, sizeof(*recv->sqe),
-						 c->mr->lkey };
+		recv->sge[0] =
+			(struct ibv_sge){ (uintptr_t)recv->sqe, sizeof(*recv->sqe), c->mr->lkey };
 		if (in_capsule_len) {
 			recv->in_capsule = c->mem + head + each * i;
 			recv->sge[1] = (struct ibv_sge){ (uintptr_t)recv->in_capsule,
@@ -117,7 +119,8 @@ static int alloc_memory(struct conn *c, size_t in_capsule_len)
 	return 0;
 }
 
-/* ---- the queue pair --------------------------------------------------------------------------- */
+/* ---- the queue pair ---------------------------------------------------------------------------
+ */
 
 static int create_qp(struct conn *c)
 {
@@ -143,7 +146,8 @@ static int create_qp(struct conn *c)
 	return 0;
 }
 
-/* Every work request may complete, flushed ones too: an overrun would break all queues of the RNIC. */
+/* Every work request may complete, flushed ones too: an overrun would break all queues of the RNIC.
+ */
 static int reserve_cqes(struct conn *c)
 {
 	unsigned int n = c->depth + 2u * c->nreqs;
@@ -160,8 +164,8 @@ static int set_up(struct conn *c, const struct nvme_rdma_cm_request *req)
 	unsigned int max_wr = (unsigned int)c->rnic->attr.max_qp_wr;
 
 	c->depth = (uint16_t)(get16(req->hsqsize_z) + 1);
-	/* A host may send the next command when it has our response, before we see the completion of
-	 * that SEND: more requests than receives. */
+	/* A host may send the next command when it has our response, before we see the completion
+	 * of that SEND: more requests than receives. */
 	c->nreqs = (uint16_t)(2 * c->depth);
 	if (max_wr < 2u * c->nreqs)
 		c->nreqs = (uint16_t)(max_wr / 2);
@@ -193,16 +197,16 @@ static int query_path_mtu(struct conn *c)
 static int accept_conn(struct conn *c, const struct rdma_conn_param *param)
 {
 	struct nvme_rdma_cm_accept reply = { .crqsize = put16(c->depth) };
-	uint8_t max_rd = (uint8_t)(c->rnic->attr.max_qp_init_rd_atom < 255 ?
-					   c->rnic->attr.max_qp_init_rd_atom :
-					   255);
+	uint8_t max_rd = (uint8_t)(c->rnic->attr.max_qp_init_rd_atom < 255
+					   ? c->rnic->attr.max_qp_init_rd_atom
+					   : 255);
 	struct rdma_conn_param answer = {
 		.private_data = &reply,
 		.private_data_len = sizeof(reply),
 		/* the host reads and writes nothing of ours */
 		.responder_resources = 0,
-		.initiator_depth = param->initiator_depth < max_rd ? param->initiator_depth :
-								     max_rd,
+		.initiator_depth =
+			param->initiator_depth < max_rd ? param->initiator_depth : max_rd,
 		.flow_control = 1,
 		.rnr_retry_count = 7,
 	};
@@ -212,7 +216,8 @@ static int accept_conn(struct conn *c, const struct rdma_conn_param *param)
 	return query_path_mtu(c);
 }
 
-/* ---- birth ------------------------------------------------------------------------------------ */
+/* ---- birth ------------------------------------------------------------------------------------
+ */
 
 static void address_text(const struct sockaddr *addr, char *buf, size_t len)
 {
@@ -314,7 +319,8 @@ void conn_established(struct conn *c)
 	conn_start_pending(c);
 }
 
-/* ---- death ------------------------------------------------------------------------------------ */
+/* ---- death ------------------------------------------------------------------------------------
+ */
 
 void conn_kill(struct conn *c)
 {

@@ -11,7 +11,8 @@
 
 #define BACKLOG 128
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events -----------------------------------------------------------------------------------
+ */
 
 /* What is needed of an event after it was acknowledged. (An ID cannot be destroyed before.) */
 struct event_copy {
@@ -91,7 +92,8 @@ static void on_reap(struct ev_loop *loop, ev_prepare *w, int revents)
 		conn_free(LIST_FIRST(&tr->dead));
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------
+ */
 
 int transport_create(const struct config *c, struct provider_set *set, struct target *t,
 		     struct reactor *reactor, struct transport **ret_transport)
@@ -181,10 +183,12 @@ int transport_listen(struct transport *tr, struct config_diag *diag)
 		if (err) {
 			*diag = (struct config_diag){ .line = l->port->where.line };
 			strlcpy(diag->file, l->port->where.file, sizeof(diag->file));
-			snprintf(diag->what, sizeof(diag->what), "port %u cannot listen on %s:%s: %s",
-				 l->port->id, l->port->address, l->port->service, strerror(-err));
-			snprintf(diag->fix, sizeof(diag->fix),
-				 "`rdma link` shows the RDMA devices and their network interfaces, `ip address` the addresses of these");
+			snprintf(diag->what, sizeof(diag->what),
+				 "port %u cannot listen on %s:%s: %s", l->port->id,
+				 l->port->address, l->port->service, strerror(-err));
+			snprintf(
+				diag->fix, sizeof(diag->fix),
+				"`rdma link` shows the RDMA devices and their network interfaces, `ip address` the addresses of these");
 			return err;
 		}
 		prove_early(tr, l);
@@ -203,7 +207,7 @@ void transport_stop(struct transport *tr)
 			rdma_destroy_id(tr->listeners[i].id);
 		tr->listeners[i].id = NULL;
 	}
-	LIST_FOREACH_SAFE(c, &tr->conns, entry, next)
+	LIST_FOREACH_SAFE (c, &tr->conns, entry, next)
 		conn_kill(c);
 }
 
@@ -235,7 +239,7 @@ void transport_print_staging(const struct transport *tr, FILE *out)
 {
 	struct rnic *r;
 
-	LIST_FOREACH(r, &tr->rnics, entry) {
+	LIST_FOREACH (r, &tr->rnics, entry) {
 		const struct staging *st = r->staging;
 		const char *name = ibv_get_device_name(r->verbs->device);
 
@@ -253,7 +257,8 @@ void transport_print_staging(const struct transport *tr, FILE *out)
 					(unsigned long long)c->stats.evictions,
 					(unsigned long long)c->stats.waits, c->ntaken);
 		}
-		fprintf(out, "%s: host memory: slots warm %llu, linked %llu, evicted %llu, waited %llu; in use %u\n",
+		fprintf(out,
+			"%s: host memory: slots warm %llu, linked %llu, evicted %llu, waited %llu; in use %u\n",
 			name, (unsigned long long)st->host->stats.hits,
 			(unsigned long long)st->host->stats.linked,
 			(unsigned long long)st->host->stats.evictions,

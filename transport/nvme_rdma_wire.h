@@ -11,9 +11,9 @@
 struct nvme_rdma_cm_request {
 	le16 recfmt;
 	le16 qid;
-	le16 hrqsize;	/* entries of the host's receive queue */
+	le16 hrqsize;   /* entries of the host's receive queue */
 	le16 hsqsize_z; /* entries of the host's send queue, 0's based */
-	le16 cntlid;	/* I/O queues: the controller to join, if the host says so (else 0) */
+	le16 cntlid;    /* I/O queues: the controller to join, if the host says so (else 0) */
 	uint8_t rsvd[22];
 };
 static_assert(sizeof(struct nvme_rdma_cm_request) == 32, "RDMA 1.1, 3.1");

@@ -1,9 +1,9 @@
 /*
  * rdma: the structs this room shares between its files. See transport.h for what the room does.
  *
- * Death of a connection has two steps. conn_kill(): no new commands, the QP goes to the error state.
- * Then the flushed completions, the backend's I/O in flight and the slots waited for come back one by
- * one, and when none is out (conn_drained()) the loop frees it, from transport->dead.
+ * Death of a connection has two steps. conn_kill(): no new commands, the QP goes to the error
+ * state. Then the flushed completions, the backend's I/O in flight and the slots waited for come
+ * back one by one, and when none is out (conn_drained()) the loop frees it, from transport->dead.
  */
 #ifndef TRANSPORT_RDMA_H
 #define TRANSPORT_RDMA_H
@@ -46,7 +46,7 @@ struct recv {
 	struct wr wr;
 	struct conn *conn;
 	struct nvme_sqe *sqe;
-	uint8_t *in_capsule; /* page-aligned; NULL: none offered */
+	uint8_t *in_capsule;     /* page-aligned; NULL: none offered */
 	uint32_t in_capsule_len; /* bytes received behind the SQE */
 	struct ibv_sge sge[2];
 	struct ibv_recv_wr recv_wr;
@@ -55,10 +55,10 @@ struct recv {
 
 enum request_state {
 	REQ_FREE,
-	REQ_WAIT_SLOT,	  /* for staging memory */
+	REQ_WAIT_SLOT,    /* for staging memory */
 	REQ_READING_HOST, /* for the RDMA READ of the host's data */
-	REQ_AT_TARGET,	  /* for the command's execution */
-	REQ_SENDING,	  /* for the completion of the response SEND */
+	REQ_AT_TARGET,    /* for the command's execution */
+	REQ_SENDING,      /* for the completion of the response SEND */
 };
 
 /* One command from its capsule to the completion of its response. */

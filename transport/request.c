@@ -12,7 +12,8 @@
 
 static void start_request(struct conn *c, struct recv *recv);
 
-/* ---- receives --------------------------------------------------------------------------------- */
+/* ---- receives ---------------------------------------------------------------------------------
+ */
 
 static void protocol_error(struct conn *c, const char *what)
 {
@@ -77,7 +78,8 @@ void conn_start_pending(struct conn *c)
 	}
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------
+ */
 
 /* The one place where a request changes state; the table is the picture above. */
 static void set_state(struct request *req, enum request_state next)
@@ -123,7 +125,8 @@ static void fail_request(struct request *req, uint16_t status)
 	nvmf_req_complete(&req->nvmf, status);
 }
 
-/* ---- RDMA READ: the host's data ---------------------------------------------------------------- */
+/* ---- RDMA READ: the host's data ----------------------------------------------------------------
+ */
 
 static void read_done(struct wr *wr, const struct ibv_wc *wc)
 {
@@ -142,7 +145,8 @@ static void read_host(struct request *req)
 {
 	struct ibv_send_wr *bad;
 
-	req->data_sge = (struct ibv_sge){ (uintptr_t)req->slot->va, req->nvmf.len, req->slot->lkey };
+	req->data_sge =
+		(struct ibv_sge){ (uintptr_t)req->slot->va, req->nvmf.len, req->slot->lkey };
 	req->data_wr = (struct ibv_send_wr){ .wr_id = (uintptr_t)&req->read,
 					     .sg_list = &req->data_sge,
 					     .num_sge = 1,
@@ -156,7 +160,8 @@ static void read_host(struct request *req)
 	}
 }
 
-/* ---- staging ----------------------------------------------------------------------------------- */
+/* ---- staging -----------------------------------------------------------------------------------
+ */
 
 static void slot_ready(struct request *req, struct slot *slot)
 {
@@ -216,7 +221,8 @@ static void stage(struct request *req)
 		fail_request(req, NVME_INTERNAL_ERROR | NVME_DNR);
 }
 
-/* ---- SGL ---------------------------------------------------------------------------------------- */
+/* ---- SGL ----------------------------------------------------------------------------------------
+ */
 
 static uint32_t keyed_len(const union nvme_sgl *sgl)
 {
@@ -300,7 +306,8 @@ static void start_request(struct conn *c, struct recv *recv)
 		stage(req);
 }
 
-/* ---- response ---------------------------------------------------------------------------------- */
+/* ---- response ----------------------------------------------------------------------------------
+ */
 
 static void send_done(struct wr *wr, const struct ibv_wc *wc)
 {
@@ -344,7 +351,8 @@ static struct ibv_send_wr *build_response(struct request *req)
 		req->send_wr.invalidate_rkey = req->remote_key;
 	if (req->nvmf.dir != DATA_C2H || get16(req->nvmf.cqe.status))
 		return &req->send_wr;
-	req->data_sge = (struct ibv_sge){ (uintptr_t)req->slot->va, req->nvmf.len, req->slot->lkey };
+	req->data_sge =
+		(struct ibv_sge){ (uintptr_t)req->slot->va, req->nvmf.len, req->slot->lkey };
 	req->data_wr = (struct ibv_send_wr){ .wr_id = (uintptr_t)&req->write,
 					     .next = &req->send_wr,
 					     .sg_list = &req->data_sge,
@@ -354,7 +362,8 @@ static struct ibv_send_wr *build_response(struct request *req)
 	return &req->data_wr;
 }
 
-/* The target is done with the command: its receive buffer first, then data and response in one post. */
+/* The target is done with the command: its receive buffer first, then data and response in one
+ * post. */
 static void respond(struct nvmf_req *nvmf)
 {
 	struct request *req = (struct request *)nvmf;
@@ -391,7 +400,8 @@ const struct nvmf_queue_ops conn_queue_ops = {
 	.disconnect = disconnect,
 };
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life --------------------------------------------------------------------------------------
+ */
 
 void conn_init_requests(struct conn *c)
 {

@@ -92,8 +92,8 @@ static int create_queues(struct rnic *r)
 	r->channel = ibv_create_comp_channel(r->verbs);
 	if (!r->channel)
 		return -errno;
-	r->cq_size = r->attr.max_cqe < CQ_ENTRIES_MAX ? (unsigned int)r->attr.max_cqe :
-							CQ_ENTRIES_MAX;
+	r->cq_size =
+		r->attr.max_cqe < CQ_ENTRIES_MAX ? (unsigned int)r->attr.max_cqe : CQ_ENTRIES_MAX;
 	r->cq = ibv_create_cq(r->verbs, (int)r->cq_size, r, r->channel, 0);
 	if (!r->cq)
 		return -errno;
@@ -154,7 +154,7 @@ int rnic_get(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
 {
 	struct rnic *r;
 
-	LIST_FOREACH(r, &tr->rnics, entry)
+	LIST_FOREACH (r, &tr->rnics, entry)
 		if (r->verbs == verbs) {
 			*ret_rnic = r;
 			return 0;

@@ -4,7 +4,8 @@
  * Listens on the configured ports, accepts queue pairs, receives command capsules, moves payload
  * between the host and staged memory (p2p/), and hands the commands to the target (target/). It
  * promises that no command is dropped unanswered while its connection lives, that nothing is sent
- * before the connection is established, and that a slot is given back only when no RDMA can touch it.
+ * before the connection is established, and that a slot is given back only when no RDMA can touch
+ * it.
  *
  *      listener --(CM request)--> conn --(capsule)--> request --> target
  *                                  |                    |

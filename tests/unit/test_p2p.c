@@ -26,7 +26,8 @@ static unsigned int random_ops(unsigned int normally)
 	return text ? (unsigned int)atoi(text) : normally;
 }
 
-/* ---- buddy ------------------------------------------------------------------------------------ */
+/* ---- buddy ------------------------------------------------------------------------------------
+ */
 
 #define NPAGES 1000 /* no power of two on purpose */
 #define NRUNS  300
@@ -107,7 +108,8 @@ START_TEST(buddy_order_is_the_smallest_that_holds)
 }
 END_TEST
 
-/* ---- window ----------------------------------------------------------------------------------- */
+/* ---- window -----------------------------------------------------------------------------------
+ */
 
 static struct ibv_mr dummy_mr = { .lkey = 0x1234 };
 
@@ -225,7 +227,8 @@ START_TEST(window_that_is_full_says_so)
 }
 END_TEST
 
-/* ---- slots ------------------------------------------------------------------------------------ */
+/* ---- slots ------------------------------------------------------------------------------------
+ */
 
 struct fixture {
 	struct window *w;
@@ -384,7 +387,8 @@ START_TEST(what_can_never_fit_is_not_possible)
 }
 END_TEST
 
-/* ---- providers in recorded sysfs trees --------------------------------------------------------- */
+/* ---- providers in recorded sysfs trees ---------------------------------------------------------
+ */
 
 static char root[] = "/tmp/p2p-sysfs-XXXXXX";
 
@@ -439,7 +443,8 @@ START_TEST(provider_is_found_only_if_published_and_free)
 
 		put_file(DEV "p2pmem/published", rows[i].published);
 		put_file(DEV "p2pmem/available", rows[i].available);
-		ck_assert_int_eq(provider_set_discover(root, "/nonexistent", rows[i].reserve, &set), 0);
+		ck_assert_int_eq(provider_set_discover(root, "/nonexistent", rows[i].reserve, &set),
+				 0);
 		ck_assert_msg(set->n == rows[i].n, "row %zu: %u providers", i, set->n);
 		if (set->n) {
 			ck_assert_str_eq(set->provider[0]->name, "0000:03:00.0");

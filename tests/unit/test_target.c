@@ -11,22 +11,27 @@
 #include <string.h>
 #include <unistd.h>
 
-#define NQN	 "nqn.2026-11.org.example:t"
-#define HOSTNQN	 "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-0000-0000-000000000001"
-#define NBLOCKS	 256 /* of 4 KiB */
+#define NQN      "nqn.2026-11.org.example:t"
+#define HOSTNQN  "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-0000-0000-000000000001"
+#define NBLOCKS  256 /* of 4 KiB */
 #define FILE_LEN (NBLOCKS * 4096)
 
-/* ---- the memory transport ---------------------------------------------------------------------- */
+/* ---- the memory transport ----------------------------------------------------------------------
+ */
 
 static char path[] = "/var/tmp/nvmf-p2pd-test-XXXXXX";
 static struct config_port ports[2] = {
-	{ .id = 1, .address = "10.0.0.1", .service = "4420", .queue_depth = 128,
+	{ .id = 1,
+	  .address = "10.0.0.1",
+	  .service = "4420",
+	  .queue_depth = 128,
 	  .in_capsule_data_len = 4096 },
 	{ .id = 2, .address = "0.0.0.0", .service = "4421", .queue_depth = 64 },
 };
 static uint16_t port_ids[] = { 1 };
-static struct config_namespace namespaces[1] = { { .nsid = 1, .device = path,
-						   .cmb = CONFIG_CMB_PREFER } };
+static struct config_namespace namespaces[1] = {
+	{ .nsid = 1, .device = path, .cmb = CONFIG_CMB_PREFER }
+};
 static const char *allowed[] = { HOSTNQN };
 static struct config_subsystem subsystems[1] = { { .nqn = NQN,
 						   .allowed_hosts = allowed,
@@ -201,7 +206,8 @@ static struct nvmf_queue *open_io(uint16_t cntlid)
 	return q;
 }
 
-/* ---- connect ----------------------------------------------------------------------------------- */
+/* ---- connect -----------------------------------------------------------------------------------
+ */
 
 static void spoil_recfmt(struct nvmf_connect_sqe *s, struct nvmf_connect_data *d)
 {
@@ -352,7 +358,8 @@ START_TEST(controller_ends_with_its_admin_queue)
 }
 END_TEST
 
-/* ---- properties -------------------------------------------------------------------------------- */
+/* ---- properties --------------------------------------------------------------------------------
+ */
 
 START_TEST(properties_follow_enable_and_shutdown)
 {
@@ -403,7 +410,8 @@ START_TEST(admin_commands_wait_for_enable)
 }
 END_TEST
 
-/* ---- dispatch ---------------------------------------------------------------------------------- */
+/* ---- dispatch ----------------------------------------------------------------------------------
+ */
 
 START_TEST(every_opcode_has_an_answer)
 {
@@ -450,7 +458,8 @@ START_TEST(sqhd_advances_and_wraps)
 	uint16_t last = q->sqhd;
 
 	for (int i = 0; i < 40; i++) {
-		struct exchange x = { .sqe = { .opcode = 0x0a, .cid = put16((uint16_t)(i * 7)),
+		struct exchange x = { .sqe = { .opcode = 0x0a,
+					       .cid = put16((uint16_t)(i * 7)),
 					       .cdw10 = put32(0x07) } };
 
 		ck_assert_uint_eq(run(q, &x), NVME_OK);
@@ -462,7 +471,8 @@ START_TEST(sqhd_advances_and_wraps)
 }
 END_TEST
 
-/* ---- identify, logs, features ------------------------------------------------------------------- */
+/* ---- identify, logs, features -------------------------------------------------------------------
+ */
 
 START_TEST(identify_controller_is_what_the_linux_host_demands)
 {
@@ -516,7 +526,8 @@ START_TEST(identify_forms)
 	const struct identify_row *row = &identify_rows[_i];
 	uint16_t cntlid;
 	struct nvmf_queue *q = open_enabled(&cntlid);
-	struct exchange x = { .sqe = { .opcode = 0x06, .cdw10 = put32(row->cns),
+	struct exchange x = { .sqe = { .opcode = 0x06,
+				       .cdw10 = put32(row->cns),
 				       .cdw11 = put32((uint32_t)row->csi << 24) } };
 
 	x.sqe.nsid = put32(row->nsid);
@@ -601,7 +612,8 @@ START_TEST(features)
 	const struct feature_row *row = &feature_rows[_i];
 	uint16_t cntlid;
 	struct nvmf_queue *q = open_enabled(&cntlid);
-	struct exchange x = { .sqe = { .opcode = row->set ? 0x09 : 0x0a, .cdw10 = put32(row->dw10),
+	struct exchange x = { .sqe = { .opcode = row->set ? 0x09 : 0x0a,
+				       .cdw10 = put32(row->dw10),
 				       .cdw11 = put32(row->dw11) } };
 
 	ck_assert_uint_eq(run(q, &x), row->status);
@@ -652,7 +664,8 @@ START_TEST(silent_host_is_dropped_after_its_keep_alive_time)
 }
 END_TEST
 
-/* ---- read and write ----------------------------------------------------------------------------- */
+/* ---- read and write -----------------------------------------------------------------------------
+ */
 
 static struct exchange rw(uint8_t opcode, uint32_t nsid, uint64_t slba, uint32_t nlb)
 {
@@ -749,7 +762,8 @@ START_TEST(device_that_shrank_is_an_error_and_not_a_hang)
 }
 END_TEST
 
-/* ---- discovery ---------------------------------------------------------------------------------- */
+/* ---- discovery ----------------------------------------------------------------------------------
+ */
 
 static struct nvmf_queue *open_discovery(const char *hostnqn)
 {
@@ -766,7 +780,8 @@ static struct nvmf_queue *open_discovery(const char *hostnqn)
 
 static uint64_t read_discovery(struct nvmf_queue *q)
 {
-	struct exchange x = { .sqe = { .opcode = 0x02, .cdw10 = put32(0x70 | (8192 / 4 - 1) << 16) } };
+	struct exchange x = { .sqe = { .opcode = 0x02,
+				       .cdw10 = put32(0x70 | (8192 / 4 - 1) << 16) } };
 
 	ck_assert_uint_eq(run(q, &x), NVME_OK);
 	return le64toh(((struct nvmf_discovery_log *)data)->numrec);
@@ -795,9 +810,8 @@ START_TEST(wildcard_port_shows_the_address_the_host_used)
 	port_ids[0] = 2;
 	q = open_discovery(HOSTNQN);
 	read_discovery(q);
-	ck_assert_int_eq(strncmp(((struct nvmf_discovery_log *)data)->entries[1].traddr, "10.9.9.9 ",
-				 9),
-			 0);
+	ck_assert_int_eq(
+		strncmp(((struct nvmf_discovery_log *)data)->entries[1].traddr, "10.9.9.9 ", 9), 0);
 	drop_queue(q);
 	port_ids[0] = 1;
 }
@@ -820,7 +834,8 @@ START_TEST(discovery_controller_has_no_io)
 }
 END_TEST
 
-/* ---- CM private data ---------------------------------------------------------------------------- */
+/* ---- CM private data ----------------------------------------------------------------------------
+ */
 
 static const struct cm_row {
 	size_t len;
@@ -846,8 +861,10 @@ START_TEST(cm_private_data)
 	struct {
 		struct nvme_rdma_cm_request req;
 		uint8_t pad[24];
-	} in = { .req = { .recfmt = put16(row->recfmt), .qid = put16(row->qid),
-			  .hrqsize = put16(row->hrqsize), .hsqsize_z = put16(row->hsqsize_z) } };
+	} in = { .req = { .recfmt = put16(row->recfmt),
+			  .qid = put16(row->qid),
+			  .hrqsize = put16(row->hrqsize),
+			  .hsqsize_z = put16(row->hsqsize_z) } };
 
 	ck_assert_int_eq(cm_parse_request(row->len ? &in : NULL, row->len, &out), row->status);
 }
