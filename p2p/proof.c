@@ -339,7 +339,8 @@ static void compare_reads(int fd, size_t len, struct provider *p, uint8_t *pages
 
 	if (n < 0)
 		fail(ret, PROOF_NONE, "the drive cannot reach %s: %s", p->name, strerror(errno));
-	else if (n != (ssize_t)len || provider_peek(p, pages, got, len) || memcmp(got, host, len))
+	else if (n != (ssize_t)len || provider_peek(p, pages, got, len) ||
+		 memcmp(got, host, len) != 0)
 		fail(ret, PROOF_NONE, "the drive's read into %s reported success, bytes are wrong",
 		     p->name);
 	else

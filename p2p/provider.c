@@ -97,7 +97,7 @@ static int open_cmb(const char *sysfs, const char *bdf, size_t reserve, struct p
 		    char *why, size_t why_len)
 {
 	char dir[PATH_MAX], devdir[PATH_MAX];
-	long long size, available, published, node;
+	long long size = 0, available = 0, published = 0, node = -1;
 
 	snprintf(devdir, sizeof(devdir), "%s/bus/pci/devices/%s", sysfs, bdf);
 	if (snprintf(dir, sizeof(dir), "%s/bus/pci/devices/%s/p2pmem", sysfs, bdf) >=

@@ -58,7 +58,7 @@ struct slot_cache {
 	/* private: */
 	uint64_t clock;
 	struct slot_list idle[SLOT_CLASSES]; /* head: given back last */
-	STAILQ_HEAD(, slot_waiter) waiters;
+	STAILQ_HEAD(slot_waiters, slot_waiter) waiters;
 	bool serving;
 };
 

@@ -44,7 +44,7 @@ struct subsystem {
 	char serial[CONFIG_SERIAL_MAX + 1];
 	struct namespace *namespaces;
 	size_t nnamespaces;
-	LIST_HEAD(, controller) controllers;
+	LIST_HEAD(controller_list, controller) controllers;
 };
 
 /* reactor-local (there is one reactor) */
@@ -65,11 +65,11 @@ struct controller {
 	uint32_t aec;
 	uint16_t nqueues; /* I/O queues granted */
 	/* async events */
-	TAILQ_HEAD(, nvmf_req) aers;
+	TAILQ_HEAD(nvmf_req_list, nvmf_req) aers;
 	unsigned int naers;
 	/* queues */
 	struct nvmf_queue *admin;
-	LIST_HEAD(, nvmf_queue) queues; /* I/O queues */
+	LIST_HEAD(nvmf_queue_list, nvmf_queue) queues; /* I/O queues */
 	struct nvmf_queue *io[IO_QUEUES_MAX + 1];
 	unsigned int refs; /* queues of any kind */
 	LIST_ENTRY(controller) entry;

@@ -33,8 +33,9 @@ static void copy_event(const struct rdma_cm_event *event, struct event_copy *cop
 		return;
 	copy->listener = event->listen_id->context;
 	copy->param = event->param.conn;
-	memcpy(copy->private_data, event->param.conn.private_data,
-	       event->param.conn.private_data ? event->param.conn.private_data_len : 0);
+	if (event->param.conn.private_data)
+		memcpy(copy->private_data, event->param.conn.private_data,
+		       event->param.conn.private_data_len);
 	copy->param.private_data = copy->private_data;
 }
 

@@ -96,8 +96,9 @@ struct conn {
 	unsigned int cqes; /* reserved in the completion queue */
 	struct recv *recvs;
 	struct request *reqs;
-	STAILQ_HEAD(, request) free_reqs;
-	STAILQ_HEAD(, recv) pending; /* capsules that wait for ESTABLISHED or for a request */
+	STAILQ_HEAD(request_list, request) free_reqs;
+	STAILQ_HEAD(recv_list, recv)
+	pending; /* capsules that wait for ESTABLISHED or for a request */
 	unsigned int posted_recvs, busy_reqs;
 	uint8_t *mem; /* SQEs, CQEs, in-capsule data */
 	size_t mem_len;
@@ -120,9 +121,9 @@ struct transport {
 	ev_io cm_ready;
 	ev_prepare reaper;
 	struct listener *listeners;
-	LIST_HEAD(, rnic) rnics;
-	LIST_HEAD(, conn) conns;
-	LIST_HEAD(, conn) dead;
+	LIST_HEAD(rnic_list, rnic) rnics;
+	LIST_HEAD(conn_list, conn) conns;
+	struct conn_list dead;
 };
 
 /* rnic.c */

@@ -208,7 +208,7 @@ static void stage(struct request *req)
 
 	struct slot *slot = slot_take(route.cache, req->nvmf.len);
 
-	if (!slot && route.reason == STAGE_CMB && !t->require) {
+	if (!slot && route.reason == STAGE_CMB && !(t && t->require)) {
 		route = (struct stage_route){ st->host, STAGE_HOST_EXHAUSTED };
 		slot = slot_take(route.cache, req->nvmf.len);
 	}
