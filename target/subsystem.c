@@ -22,7 +22,7 @@ static void derive_uuid(const char *name, uuid_t ret)
 
 static void set_serial(struct subsystem *s)
 {
-	uuid_t id;
+	uuid_t id = { 0 };
 
 	if (s->conf && s->conf->serial) {
 		strlcpy(s->serial, s->conf->serial, sizeof(s->serial));

@@ -349,7 +349,7 @@ static struct ibv_send_wr *build_response(struct request *req)
 	};
 	if (req->invalidate)
 		req->send_wr.invalidate_rkey = req->remote_key;
-	if (req->nvmf.dir != DATA_C2H || get16(req->nvmf.cqe.status))
+	if (req->nvmf.dir != DATA_C2H || !req->slot || get16(req->nvmf.cqe.status))
 		return &req->send_wr;
 	req->data_sge =
 		(struct ibv_sge){ (uintptr_t)req->slot->va, req->nvmf.len, req->slot->lkey };
