@@ -29,6 +29,13 @@ enum config_cmb {
 	CONFIG_CMB_OFF,     /* host memory */
 };
 
+/* What is done after an RDMA READ into a CMB, before the drive is told to read it there. */
+enum config_flush {
+	CONFIG_FLUSH_NONE,      /* nothing, as the kernel's target */
+	CONFIG_FLUSH_RDMA_READ, /* the RNIC reads the last bytes back */
+	CONFIG_FLUSH_CPU_READ,  /* the CPU does */
+};
+
 /* Where a thing was defined, for messages that come later than parsing. */
 struct config_where {
 	const char *file;
@@ -49,6 +56,7 @@ struct config_namespace {
 	uint32_t nsid; /* 1..CONFIG_NSID_MAX */
 	const char *device;
 	enum config_cmb cmb;
+	const char *scratch; /* a device that the drive's proof may overwrite, or NULL */
 	bool has_uuid;
 	uint8_t uuid[16]; /* as on the wire (big-endian text order) */
 };
@@ -71,7 +79,11 @@ struct config_subsystem {
 struct config {
 	uint64_t window_size;       /* bytes of IOVA window per RNIC; below 2 GiB */
 	uint64_t host_memory;       /* bytes of pinned host staging memory per RNIC */
+	uint64_t cmb_cap;           /* most bytes of each CMB */
+	uint64_t cmb_floor;         /* bytes of each CMB taken at start and kept */
+	uint64_t cmb_chunk;         /* bytes in which more is taken */
 	uint64_t cmb_reserve;       /* bytes of each CMB left to others */
+	enum config_flush cmb_flush;
 	uint32_t max_transfer_len;  /* bytes, MDTS: a power of two, 4 KiB..1 MiB */
 	uint32_t keep_alive_max_ms; /* largest KATO accepted; 0: no limit */
 	struct config_port *ports;

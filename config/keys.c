@@ -24,6 +24,13 @@ static_assert(offsetof(struct config_namespace, where) == 0, "");
 static_assert(sizeof(enum config_cmb) == sizeof(uint32_t), "key_set_number() writes it");
 static_assert(sizeof(bool) == sizeof(uint8_t), "key_set_number() writes it");
 
+static const char *const flush_choices[] = {
+	[CONFIG_FLUSH_NONE] = "none",
+	[CONFIG_FLUSH_RDMA_READ] = "rdma-read",
+	[CONFIG_FLUSH_CPU_READ] = "cpu-read",
+	NULL,
+};
+
 /* One line after the other, a row is easier to read than one member below the other. */
 /* clang-format off */
 static const struct key daemon_keys[] = {
@@ -33,9 +40,21 @@ static const struct key daemon_keys[] = {
 	{ .name = "host_memory", .type = KEY_SIZE, FIELD(config, host_memory),
 	  .min = MIB, .max = GIB, .multiple = 4 * KIB, .dflt = 64 * MIB,
 	  .help = "pinned host staging memory per RNIC" },
+	{ .name = "cmb_cap", .type = KEY_SIZE, FIELD(config, cmb_cap),
+	  .min = 64 * KIB, .max = TIB, .multiple = 4 * KIB, .dflt = TIB,
+	  .help = "most of each CMB that is used" },
+	{ .name = "cmb_floor", .type = KEY_SIZE, FIELD(config, cmb_floor),
+	  .max = TIB, .multiple = 4 * KIB, .dflt = 16 * MIB,
+	  .help = "how much of each CMB is taken at start and kept" },
+	{ .name = "cmb_chunk", .type = KEY_SIZE, FIELD(config, cmb_chunk),
+	  .min = 64 * KIB, .max = GIB, .pow2 = true, .dflt = 4 * MIB,
+	  .help = "step in which more of a CMB is taken, and given back" },
 	{ .name = "cmb_reserve", .type = KEY_SIZE, FIELD(config, cmb_reserve),
 	  .max = TIB, .multiple = 4 * KIB,
 	  .help = "bytes of each CMB left to others" },
+	{ .name = "cmb_flush", .type = KEY_CHOICE, FIELD(config, cmb_flush),
+	  .choices = flush_choices, .dflt = CONFIG_FLUSH_NONE,
+	  .help = "how host data is made sure to be in the CMB before a drive reads it" },
 	{ .name = "max_transfer", .type = KEY_SIZE, FIELD(config, max_transfer_len),
 	  .min = 4 * KIB, .max = MIB, .pow2 = true, .dflt = MIB,
 	  .help = "most data of one command (MDTS)" },
@@ -81,6 +100,10 @@ static const struct key namespace_keys[] = {
 	{ .name = "cmb", .type = KEY_CHOICE, FIELD(config_namespace, cmb),
 	  .choices = cmb_choices, .dflt = CONFIG_CMB_PREFER,
 	  .help = "whether data is staged in the drive's controller memory buffer" },
+	{ .name = "scratch", .type = KEY_TEXT, FIELD(config_namespace, scratch),
+	  .min = 2, .max = 4095, .wrong = device_wrong,
+	  .form = "an absolute path as in \"/dev/nvme0n1p9\"",
+	  .help = "a partition of the same drive that may be overwritten by the proof of its writes" },
 	{ .name = "uuid", .type = KEY_UUID, FIELD(config_namespace, uuid),
 	  .off2 = offsetof(struct config_namespace, has_uuid),
 	  .form = "a UUID as in \"6f1e0f5c-3f0a-4a35-9d0e-3f7c3f1c2b11\"",

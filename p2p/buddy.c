@@ -47,15 +47,6 @@ int buddy_init(struct buddy *b, uint32_t npages)
 		}
 		b->hint[order] = nwords(b, order);
 	}
-	for (uint32_t page = 0; page < npages;) {
-		unsigned int order = page ? (unsigned int)__builtin_ctz(page) : BUDDY_MAX_ORDER;
-
-		while (order > BUDDY_MAX_ORDER || (UINT32_C(1) << order) > npages - page)
-			order--;
-		set_free(b, order, page >> order);
-		page += UINT32_C(1) << order;
-	}
-	b->nfree = npages;
 	return 0;
 }
 
@@ -97,7 +88,8 @@ uint32_t buddy_take(struct buddy *b, unsigned int order)
 	return run << order;
 }
 
-void buddy_give(struct buddy *b, uint32_t page, unsigned int order)
+/* Merge the run with its buddies and mark it free. */
+static void give_run(struct buddy *b, uint32_t page, unsigned int order)
 {
 	uint32_t run = page >> order;
 
@@ -111,4 +103,54 @@ void buddy_give(struct buddy *b, uint32_t page, unsigned int order)
 		order++;
 	}
 	set_free(b, order, run);
+}
+
+void buddy_give(struct buddy *b, uint32_t page, uint32_t npages)
+{
+	assert(page <= b->npages && npages <= b->npages - page);
+	while (npages) {
+		unsigned int order = page ? (unsigned int)__builtin_ctz(page) : BUDDY_MAX_ORDER;
+
+		while (order > BUDDY_MAX_ORDER || (UINT32_C(1) << order) > npages)
+			order--;
+		give_run(b, page, order);
+		page += UINT32_C(1) << order;
+		npages -= UINT32_C(1) << order;
+	}
+}
+
+/* The order of the free run that @page lies in; false: it is not free. */
+static bool free_run_of(const struct buddy *b, uint32_t page, unsigned int *ret_order)
+{
+	for (unsigned int order = 0; order <= BUDDY_MAX_ORDER; order++)
+		if (is_free(b, order, page >> order)) {
+			*ret_order = order;
+			return true;
+		}
+	return false;
+}
+
+bool buddy_take_range(struct buddy *b, uint32_t page, uint32_t npages)
+{
+	uint32_t end = page + npages;
+	unsigned int order;
+
+	assert(page <= b->npages && npages <= b->npages - page);
+	for (uint32_t at = page; at < end; at = ((at >> order) + 1) << order)
+		if (!free_run_of(b, at, &order))
+			return false;
+	for (uint32_t at = page; at < end;) {
+		(void)free_run_of(b, at, &order);
+
+		uint32_t first = at >> order << order, next = first + (UINT32_C(1) << order);
+
+		clear_free(b, order, at >> order);
+		b->nfree -= UINT32_C(1) << order;
+		if (first < page)
+			buddy_give(b, first, page - first);
+		if (next > end)
+			buddy_give(b, end, next - end);
+		at = next;
+	}
+	return true;
 }

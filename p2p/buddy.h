@@ -1,10 +1,10 @@
 /*
  * buddy: a binary buddy allocator of page numbers.
  *
- * Hands out naturally aligned runs of 2^order pages out of [0, npages). It serves both sides of a
- * link: the IOVA side (which part of a window) and the provider side (which pages of a pool). All
- * runs being powers of two, mixed sizes cannot fragment it for good: what was given back merges.
- * Costs two bits a page. Not thread-safe: its owner serialises.
+ * Hands out naturally aligned runs of 2^order pages out of [0, npages), and takes back any pages.
+ * It serves both sides of a link: the IOVA side (which part of a window) and the provider side
+ * (which pages of a pool). All runs being powers of two, mixed sizes cannot fragment it for good:
+ * what was given back merges. Costs two bits a page. Not thread-safe: its owner serialises.
  */
 #ifndef P2P_BUDDY_H
 #define P2P_BUDDY_H
@@ -25,7 +25,8 @@ struct buddy {
 	uint64_t *map[BUDDY_MAX_ORDER + 1];  /* bit i: the run at page i << order is free */
 };
 
-/** buddy_init() - all of [0, npages) is free. Return: 0, -EINVAL or -ENOMEM. */
+/** buddy_init() - pages [0, npages), none of them free: buddy_give() brings them. Return: 0,
+ * -EINVAL or -ENOMEM. */
 __attribute__((warn_unused_result)) int buddy_init(struct buddy *b, uint32_t npages);
 
 /** buddy_fini() - release the maps; runs still out are forgotten. Fine on a zeroed struct. */
@@ -35,9 +36,14 @@ void buddy_fini(struct buddy *b);
  * BUDDY_NONE. */
 uint32_t buddy_take(struct buddy *b, unsigned int order);
 
-/** buddy_give() - give back what buddy_take() returned with the same order. A run that is free
- * already is a bug of the caller and asserts. */
-void buddy_give(struct buddy *b, uint32_t page, unsigned int order);
+/** buddy_give() - @npages pages from @page on become free: new ones, or any part of what was taken.
+ * A page that is free already is a bug of the caller and asserts. */
+void buddy_give(struct buddy *b, uint32_t page, uint32_t npages);
+
+/** buddy_take_range() - take exactly these pages. Return: false (and nothing is taken) if one of
+ * them is not free. */
+__attribute__((warn_unused_result)) bool buddy_take_range(struct buddy *b, uint32_t page,
+							  uint32_t npages);
 
 /** buddy_free_pages() - pages not handed out. */
 static inline uint32_t buddy_free_pages(const struct buddy *b)

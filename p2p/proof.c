@@ -1,11 +1,15 @@
 #include "p2p/proof.h"
+#include "p2p/loopback.h"
 
 #include <errno.h>
+#include <linux/fs.h>
+#include <linux/nvme_ioctl.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,14 +18,8 @@
 #define BACKGROUND  0xE7
 #define DEADLINE_S  3
 
-/* Two RC queue pairs connected to each other, and a pinned host buffer on the far side. */
-struct loopback {
-	struct ibv_pd *pd;
-	struct ibv_cq *cq;
-	struct ibv_qp *near, *far;
-	struct ibv_mr *far_mr;
-	uint8_t *far_buf; /* PROOF_LEN */
-};
+/* NVM Command Set 1.1, 3: p2p/ knows of NVMe only these two, for the drives' proof. */
+enum { NVME_OP_READ = 0x02, NVME_OP_COMPARE = 0x05 };
 
 static void fail(struct proof *proof, enum proof_verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -41,120 +39,6 @@ static void fill_pattern(uint8_t *buf, size_t len, uint32_t seed)
 {
 	for (size_t i = 0; i < len; i++)
 		buf[i] = (uint8_t)((((uint32_t)i + seed) * 2654435761u) >> 19);
-}
-
-/* ---- the queue pairs ---------------------------------------------------------------------- */
-
-static int pick_gid(struct ibv_context *ctx, uint8_t port_num, struct ibv_gid_entry *ret)
-{
-	struct ibv_gid_entry gids[64];
-	ssize_t n = ibv_query_gid_table(ctx, gids, 64, 0);
-	bool found = false;
-
-	for (ssize_t i = 0; i < n; i++) {
-		if (gids[i].port_num != port_num || gids[i].gid_type == IBV_GID_TYPE_ROCE_V1)
-			continue;
-		/* an IPv4-mapped GID needs no neighbour discovery: prefer it */
-		if (!found ||
-		    (gids[i].gid.global.subnet_prefix == 0 && ret->gid.global.subnet_prefix != 0))
-			*ret = gids[i];
-		found = true;
-	}
-	return found ? 0 : -ENODEV;
-}
-
-static int connect_qp(struct ibv_qp *qp, const struct ibv_qp *peer, uint8_t port_num,
-		      enum ibv_mtu mtu, const struct ibv_gid_entry *gid, uint16_t lid)
-{
-	struct ibv_qp_attr init = { .qp_state = IBV_QPS_INIT,
-				    .port_num = port_num,
-				    .qp_access_flags = IBV_ACCESS_LOCAL_WRITE |
-						       IBV_ACCESS_REMOTE_READ |
-						       IBV_ACCESS_REMOTE_WRITE };
-	struct ibv_qp_attr rtr = {
-		.qp_state = IBV_QPS_RTR,
-		.path_mtu = mtu,
-		.dest_qp_num = peer->qp_num,
-		.max_dest_rd_atomic = 1,
-		.min_rnr_timer = 12,
-		.ah_attr = { .port_num = port_num,
-			     .dlid = lid,
-			     .is_global = gid->gid_type != IBV_GID_TYPE_IB,
-			     .grh = { .dgid = gid->gid,
-				      .sgid_index = (uint8_t)gid->gid_index,
-				      .hop_limit = 1 } },
-	};
-	struct ibv_qp_attr rts = { .qp_state = IBV_QPS_RTS,
-				   .timeout = 14,
-				   .retry_cnt = 3,
-				   .rnr_retry = 3,
-				   .max_rd_atomic = 1 };
-	int err = ibv_modify_qp(
-		qp, &init, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
-
-	if (!err)
-		err = ibv_modify_qp(qp, &rtr,
-				    IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-					    IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
-					    IBV_QP_MIN_RNR_TIMER);
-	if (!err)
-		err = ibv_modify_qp(qp, &rts,
-				    IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT |
-					    IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
-					    IBV_QP_MAX_QP_RD_ATOMIC);
-	return -err;
-}
-
-static void loopback_fini(struct loopback *lo)
-{
-	if (lo->near)
-		ibv_destroy_qp(lo->near);
-	if (lo->far)
-		ibv_destroy_qp(lo->far);
-	if (lo->cq)
-		ibv_destroy_cq(lo->cq);
-	if (lo->far_mr)
-		ibv_dereg_mr(lo->far_mr);
-	free(lo->far_buf);
-}
-
-static int loopback_init(struct loopback *lo, struct ibv_pd *pd, uint8_t port_num, enum ibv_mtu mtu)
-{
-	struct ibv_port_attr port;
-	struct ibv_gid_entry gid;
-
-	*lo = (struct loopback){ .pd = pd };
-	if (ibv_query_port(pd->context, port_num, &port))
-		return -EIO;
-
-	int err = pick_gid(pd->context, port_num, &gid);
-
-	if (err)
-		return err;
-	lo->cq = ibv_create_cq(pd->context, 8, NULL, NULL, 0);
-	lo->far_buf = aligned_alloc(P2P_PAGE_SIZE, PROOF_LEN);
-	if (!lo->cq || !lo->far_buf)
-		return -ENOMEM;
-	memset(lo->far_buf, 0, PROOF_LEN);
-	lo->far_mr = ibv_reg_mr(pd, lo->far_buf, PROOF_LEN,
-				IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ |
-					IBV_ACCESS_REMOTE_WRITE);
-	if (!lo->far_mr)
-		return -errno;
-
-	struct ibv_qp_init_attr attr = {
-		.send_cq = lo->cq,
-		.recv_cq = lo->cq,
-		.qp_type = IBV_QPT_RC,
-		.cap = { .max_send_wr = 2, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 },
-	};
-
-	lo->near = ibv_create_qp(pd, &attr);
-	lo->far = lo->near ? ibv_create_qp(pd, &attr) : NULL;
-	if (!lo->far)
-		return -errno;
-	err = connect_qp(lo->near, lo->far, port_num, mtu, &gid, port.lid);
-	return err ? err : connect_qp(lo->far, lo->near, port_num, mtu, &gid, port.lid);
 }
 
 static double seconds(void)
@@ -299,67 +183,206 @@ void proof_rnic(struct window *w, uint8_t port_num, struct provider *p, enum ibv
 		fail(ret, PROOF_NONE, "no room for the proof: %s", strerror(-err));
 		goto out_free;
 	}
-	err = iova_link(&s, p);
+	err = iova_link(&s, 0, p, PROOF_LEN);
+	while (err == -ENOMEM && provider_grow(p) == 0)
+		err = iova_link(&s, 0, p, PROOF_LEN);
 	if (err) {
 		fail(ret, PROOF_NONE, "no pages of %s for the proof: %s", p->name, strerror(-err));
 		goto out_iova;
 	}
-	iova_sync(&s);
-	err = loopback_init(&lo, w->mr->pd, port_num, mtu);
+	iova_sync(&s, 0, PROOF_LEN);
+	err = loopback_init(&lo, w->mr->pd, NULL, port_num, mtu, 2, PROOF_LEN);
 	if (err)
 		fail(ret, PROOF_NONE, "no loopback queue pair for the proof: %s", strerror(-err));
 	else
 		run_rnic_cases(&lo, &s, mtu, buf, buf + PROOF_LEN, ret);
 	loopback_fini(&lo);
 out_iova:
-	iova_destroy(&s);
+	/* what cannot be unlinked (vm.max_map_count) stays in the window, and its range with it */
+	if (iova_destroy(&s))
+		ret->verdict = PROOF_NONE;
 out_free:
 	free(buf);
 }
 
 /* ---- the drive ---------------------------------------------------------------------------- */
 
-static void compare_reads(int fd, size_t len, struct provider *p, uint8_t *pages, uint8_t *host,
-			  uint8_t *got, struct proof *ret)
+/* Pages for a drive's proof, in the pool itself: no RNIC takes part. */
+struct lent {
+	struct provider *provider;
+	uint32_t page, npages;
+	uint8_t *va;
+	uint8_t *host, *got; /* ordinary memory, PROOF_LEN each */
+};
+
+static bool lend(struct provider *p, size_t len, struct lent *l, struct proof *ret)
 {
-	if (pread(fd, host, len, 0) != (ssize_t)len) {
-		fail(ret, PROOF_NONE, "reading the drive into host memory failed: %s",
-		     strerror(errno));
-		return;
+	unsigned int order = buddy_order((uint32_t)((len + P2P_PAGE_SIZE - 1) / P2P_PAGE_SIZE));
+
+	*l = (struct lent){ .provider = p, .npages = UINT32_C(1) << order };
+	*ret = (struct proof){ 0 };
+	do {
+		l->page = buddy_take(&p->free, order);
+	} while (l->page == BUDDY_NONE && provider_grow(p) == 0);
+	l->host = aligned_alloc(P2P_PAGE_SIZE, 2 * PROOF_LEN);
+	if (l->page == BUDDY_NONE || !l->host || len > PROOF_LEN) {
+		fail(ret, PROOF_NONE, "no memory for the proof");
+		return false;
 	}
+	l->got = l->host + PROOF_LEN;
+	l->va = p->pool + (size_t)l->page * P2P_PAGE_SIZE;
+	return true;
+}
+
+static void give_lent(struct lent *l)
+{
+	free(l->host);
+	if (l->page != BUDDY_NONE)
+		buddy_give(&l->provider->free, l->page, l->npages);
+}
+
+/* NULL: equal. */
+static const char *compare_reads(int fd, size_t len, struct lent *l)
+{
+	if (pread(fd, l->host, len, 0) != (ssize_t)len)
+		return "reading the drive into host memory failed";
 	/* a background that differs from the data in every byte: an untouched byte cannot pass */
 	for (size_t i = 0; i < len; i++)
-		got[i] = (uint8_t)~host[i];
-	if (provider_poke(p, pages, got, len)) {
-		fail(ret, PROOF_NONE, "the pages of %s are gone", p->name);
-		return;
-	}
+		l->got[i] = (uint8_t)~l->host[i];
+	if (provider_poke(l->provider, l->va, l->got, len))
+		return "its pages are gone";
 
-	ssize_t n = pread(fd, pages, len, 0);
+	ssize_t n = pread(fd, l->va, len, 0);
 
 	if (n < 0)
-		fail(ret, PROOF_NONE, "the drive cannot reach %s: %s", p->name, strerror(errno));
-	else if (n != (ssize_t)len || provider_peek(p, pages, got, len) ||
-		 memcmp(got, host, len) != 0)
-		fail(ret, PROOF_NONE, "the drive's read into %s reported success, bytes are wrong",
-		     p->name);
-	else
-		ret->verdict = PROOF_ANY;
+		return strerror(errno);
+	if (n != (ssize_t)len || provider_peek(l->provider, l->va, l->got, len) ||
+	    memcmp(l->got, l->host, len) != 0)
+		return "reported success, bytes are wrong";
+	return NULL;
 }
+
+/* A host may write these blocks between our two reads: only what fails every time is a failure. */
+#define TRIES 3
 
 void proof_backend(int fd, size_t len, struct provider *p, struct proof *ret)
 {
-	unsigned int order = buddy_order((uint32_t)((len + P2P_PAGE_SIZE - 1) / P2P_PAGE_SIZE));
-	uint32_t page = buddy_take(&p->free, order);
-	uint8_t *buf = aligned_alloc(P2P_PAGE_SIZE, 2 * PROOF_LEN);
+	const char *bad = NULL;
+	struct lent l;
 
-	*ret = (struct proof){ 0 };
-	if (page == BUDDY_NONE || !buf || len > PROOF_LEN)
-		fail(ret, PROOF_NONE, "no memory for the proof");
+	if (lend(p, len, &l, ret)) {
+		for (int i = 0; i < TRIES; i++)
+			if (!(bad = compare_reads(fd, len, &l)))
+				break;
+		if (bad)
+			fail(ret, PROOF_NONE, "the drive cannot write to %s: %s", p->name, bad);
+		else
+			ret->verdict = PROOF_ANY;
+	}
+	give_lent(&l);
+}
+
+#define NVME_SCT_SC_MASK     0x7ff
+#define NVME_COMPARE_FAILURE 0x285 /* NVM Command Set 1.1, 3.2.1.1 */
+
+/* One page of the drive's first blocks. Return: NVMe status, or negative errno. */
+static int passthrough(int fd, uint8_t opcode, uint32_t nsid, unsigned int nblocks, void *data)
+{
+	struct nvme_passthru_cmd cmd = { .opcode = opcode,
+					 .nsid = nsid,
+					 .addr = (uintptr_t)data,
+					 .data_len = P2P_PAGE_SIZE,
+					 .cdw12 = nblocks - 1 };
+	int status = ioctl(fd, NVME_IOCTL_IO_CMD, &cmd);
+
+	return status < 0 ? -errno : status & NVME_SCT_SC_MASK;
+}
+
+/*
+ * NVMe Compare makes the drive read the pages and writes nothing: equal bytes must compare equal,
+ * and with one bit changed they must not, or the drive looked elsewhere.
+ */
+static const char *try_compare(int fd, uint32_t nsid, unsigned int nblocks, struct lent *l,
+			       bool *ret_ran)
+{
+	int status = passthrough(fd, NVME_OP_READ, nsid, nblocks, l->host);
+
+	*ret_ran = false;
+	if (status)
+		return "reading by passthrough failed";
+	if (provider_poke(l->provider, l->va, l->host, P2P_PAGE_SIZE))
+		return "its pages are gone";
+	status = passthrough(fd, NVME_OP_COMPARE, nsid, nblocks, l->va);
+	if (status != 0 && status != NVME_COMPARE_FAILURE)
+		return "it has no Compare command for these pages";
+	*ret_ran = true;
+	if (status == NVME_COMPARE_FAILURE)
+		return "Compare found other bytes than are there";
+	l->host[P2P_PAGE_SIZE / 2] ^= 1;
+	if (provider_poke(l->provider, l->va, l->host, P2P_PAGE_SIZE))
+		return "its pages are gone";
+	status = passthrough(fd, NVME_OP_COMPARE, nsid, nblocks, l->va);
+	return status == NVME_COMPARE_FAILURE ? NULL : "Compare did not see a changed byte";
+}
+
+static void prove_by_compare(int fd, struct lent *l, struct proof *ret)
+{
+	int lba_len = 0, nsid = ioctl(fd, NVME_IOCTL_ID);
+	const char *bad = "not an NVMe drive, and no `scratch` is configured";
+	bool ran = false;
+
+	if (nsid > 0 && ioctl(fd, BLKSSZGET, &lba_len) == 0 && lba_len >= 512 &&
+	    lba_len <= (int)P2P_PAGE_SIZE)
+		for (int i = 0; i < TRIES && bad; i++)
+			bad = try_compare(fd, (uint32_t)nsid, P2P_PAGE_SIZE / (unsigned int)lba_len,
+					  l, &ran);
+	if (!bad)
+		ret->verdict = PROOF_ANY;
 	else
-		compare_reads(fd, len, p, p->pool + (size_t)page * P2P_PAGE_SIZE, buf,
-			      buf + PROOF_LEN, ret);
-	free(buf);
-	if (page != BUDDY_NONE)
-		buddy_give(&p->free, page, order);
+		fail(ret, ran ? PROOF_NONE : PROOF_UNKNOWN, "reading %s: %s", l->provider->name,
+		     bad);
+}
+
+static const char *try_scratch(int fd, struct lent *l)
+{
+	fill_pattern(l->host, PROOF_LEN, (uint32_t)time(NULL));
+	memset(l->got, BACKGROUND, PROOF_LEN);
+	if (provider_poke(l->provider, l->va, l->host, PROOF_LEN))
+		return "its pages are gone";
+	if (pwrite(fd, l->va, PROOF_LEN, 0) != (ssize_t)PROOF_LEN)
+		return errno ? strerror(errno) : "short write";
+	if (pread(fd, l->got, PROOF_LEN, 0) != (ssize_t)PROOF_LEN)
+		return "reading it back failed";
+	return memcmp(l->got, l->host, PROOF_LEN) ? "reported success, wrote wrong bytes" : NULL;
+}
+
+void proof_backend_write(int fd, int scratch_fd, struct provider *p, struct proof *ret)
+{
+	struct lent l;
+
+	if (lend(p, scratch_fd < 0 ? P2P_PAGE_SIZE : PROOF_LEN, &l, ret)) {
+		if (scratch_fd < 0) {
+			prove_by_compare(fd, &l, ret);
+		} else {
+			const char *bad = try_scratch(scratch_fd, &l);
+
+			if (bad)
+				fail(ret, PROOF_NONE, "writing scratch from %s: %s", p->name, bad);
+			else
+				ret->verdict = PROOF_ANY;
+		}
+	}
+	give_lent(&l);
+}
+
+const char *proof_verdict_name(enum proof_verdict verdict)
+{
+	static const char *const names[] = {
+		[PROOF_UNKNOWN] = "unproved",
+		[PROOF_NONE] = "none",
+		[PROOF_ALIGNED] = "aligned",
+		[PROOF_ANY] = "any",
+	};
+
+	return names[verdict];
 }

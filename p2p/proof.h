@@ -39,6 +39,16 @@ void proof_rnic(struct window *w, uint8_t port_num, struct provider *p, enum ibv
  */
 void proof_backend(int fd, size_t len, struct provider *p, struct proof *ret);
 
+/**
+ * proof_backend_write() - the drive's reading of @p's pages, without writing a user's block: by
+ * NVMe Compare of the drive's first blocks, or, if @scratch_fd >= 0, by writing its first 64 KiB.
+ * The verdict is PROOF_UNKNOWN where neither can be had: the caller may use the path, and watches.
+ */
+void proof_backend_write(int fd, int scratch_fd, struct provider *p, struct proof *ret);
+
+/** proof_verdict_name() - "none", "aligned", "any", "unproved". */
+const char *proof_verdict_name(enum proof_verdict verdict);
+
 /** proof_mtu_bytes() - 256 << (mtu - 1). */
 static inline unsigned int proof_mtu_bytes(enum ibv_mtu mtu)
 {

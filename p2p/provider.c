@@ -1,5 +1,6 @@
 #include "p2p/provider.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define GROW_LEAST_PAGES 16u /* less at a time is not worth a system call */
+#define HUGE_PAGE_SIZE   (2u << 20)
+
+static size_t page_floor(size_t len)
+{
+	return len & ~(size_t)(P2P_PAGE_SIZE - 1);
+}
 
 /* One number from a sysfs file. Return: 0 or negative errno. */
 static int read_number(const char *dir, const char *file, long long *ret)
@@ -39,6 +49,135 @@ static int read_number(const char *dir, const char *file, long long *ret)
 	return errno ? -errno : end == text ? -EINVAL : 0;
 }
 
+/* ---- moving pages ------------------------------------------------------------------------------
+ */
+
+int p2p_move_pages(uint8_t *from, uint8_t *to, size_t len, bool keep)
+{
+	int flags = MREMAP_MAYMOVE | MREMAP_FIXED | (keep ? MREMAP_DONTUNMAP : 0);
+
+	if (mremap(from, len, len, flags, to) == to)
+		return 0;
+
+	int err = -errno;
+
+	/* EEXIST says that there is no hole: mremap failed before it unmapped the target */
+	if (mmap(to, len, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != to &&
+	    errno != EEXIST)
+		abort();
+	return err;
+}
+
+static uint8_t *reserve_address_space(size_t len)
+{
+	return mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+/* ---- chunks ------------------------------------------------------------------------------------
+ */
+
+/* How many pages the next chunk may have: the chunk size, but not beyond the cap, the number of
+ * chunks, or what others are to keep. */
+static uint32_t next_chunk(const struct provider *p, const char *dir, uint32_t wanted)
+{
+	uint32_t most = p->max_pages - p->npages;
+	uint32_t left = PROVIDER_CHUNKS_MAX - p->nchunks;
+	long long available;
+
+	if (most == 0 || left == 0 || read_number(dir, "available", &available) < 0 ||
+	    available <= 0 || (size_t)available <= p->opts->reserve)
+		return 0;
+	if (wanted < most / left + 1)
+		wanted = most / left + 1;
+	if (wanted > most)
+		wanted = most;
+
+	size_t free_pages = ((size_t)available - p->opts->reserve) / P2P_PAGE_SIZE;
+
+	return wanted < free_pages ? wanted : (uint32_t)free_pages;
+}
+
+static int add_chunk(struct provider *p, uint32_t npages)
+{
+	size_t len = (size_t)npages * P2P_PAGE_SIZE;
+	uint8_t *at = p->pool + (size_t)p->npages * P2P_PAGE_SIZE;
+	uint8_t *chunk = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, p->alloc_fd, 0);
+
+	if (chunk == MAP_FAILED)
+		return -errno;
+
+	/* children must not inherit the pages: they would keep them allocated after us */
+	int err = madvise(chunk, len, MADV_DONTFORK) < 0 ? -errno : 0;
+
+	if (!err)
+		err = p2p_move_pages(chunk, at, len, false);
+	if (err) {
+		munmap(chunk, len);
+		return err;
+	}
+	buddy_give(&p->free, p->npages, npages);
+	p->chunk[p->nchunks++] = npages;
+	p->npages += npages;
+	p->grown++;
+	return 0;
+}
+
+/* `allocate` gives one contiguous run or ENOMEM, and others may hold pages in the middle, so ask
+ * for less until it fits. */
+static int grow(struct provider *p, uint32_t wanted)
+{
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof(dir), "%s/bus/pci/devices/%s/p2pmem", p->opts->sysfs, p->name);
+	for (uint32_t n = next_chunk(p, dir, wanted); n > 0; n /= 2) {
+		int err = add_chunk(p, n);
+
+		if (err != -ENOMEM)
+			return err;
+		if (n <= GROW_LEAST_PAGES)
+			break;
+	}
+	p->refused++;
+	p->denied = true;
+	return -ENOMEM;
+}
+
+int provider_grow(struct provider *p)
+{
+	if (p->kind != PROVIDER_CMB || p->state != PROVIDER_ACTIVE || p->denied ||
+	    p->npages == p->max_pages)
+		return -ENOMEM;
+	return grow(p, (uint32_t)(p->opts->chunk / P2P_PAGE_SIZE));
+}
+
+void provider_shrink(struct provider *p)
+{
+	if (p->kind != PROVIDER_CMB || p->state != PROVIDER_ACTIVE)
+		return;
+	p->denied = false;
+	while (p->nchunks > 1) {
+		uint32_t n = p->chunk[p->nchunks - 1], first = p->npages - n;
+		uint8_t *at = p->pool + (size_t)first * P2P_PAGE_SIZE;
+
+		if ((size_t)first * P2P_PAGE_SIZE < p->opts->floor ||
+		    !buddy_take_range(&p->free, first, n))
+			return;
+		/* in one step: never a hole in the pool */
+		if (mmap(at, (size_t)n * P2P_PAGE_SIZE, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != at) {
+			buddy_give(&p->free, first, n);
+			return;
+		}
+		p->npages = first;
+		p->nchunks--;
+		p->shrunk++;
+	}
+}
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
 static struct provider *provider_new(enum provider_kind kind, const char *name)
 {
 	struct provider *p = calloc(1, sizeof(*p));
@@ -49,91 +188,98 @@ static struct provider *provider_new(enum provider_kind kind, const char *name)
 	p->index = UINT_MAX;
 	p->numa_node = -1;
 	p->pool = MAP_FAILED;
+	p->alloc_fd = -1;
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	p->scratch_fd = memfd_create("p2p-scratch", MFD_CLOEXEC);
 	return p;
 }
 
-/* Children must not inherit the pages: they would keep them allocated after us. */
-static int finish_pool(struct provider *p, size_t len)
+static void unmap_pool(struct provider *p)
 {
-	p->npages = (uint32_t)(len / P2P_PAGE_SIZE);
-	if (madvise(p->pool, len, MADV_DONTFORK) < 0)
-		return -errno;
-	return buddy_init(&p->free, p->npages);
+	if (p->pool != MAP_FAILED)
+		munmap(p->pool, (size_t)p->max_pages * P2P_PAGE_SIZE);
+	if (p->alloc_fd >= 0)
+		close(p->alloc_fd);
+	buddy_fini(&p->free);
+	p->pool = MAP_FAILED;
+	p->alloc_fd = -1;
+	p->npages = p->nchunks = 0;
 }
 
-/*
- * Map up to @want bytes of the function's p2pmem. `allocate` gives one contiguous run or ENOMEM,
- * and others may hold pages in the middle, so ask for less until it fits.
- */
-static int map_p2pmem(struct provider *p, const char *dir, size_t want)
+void provider_destroy(struct provider *p)
 {
+	if (!p)
+		return;
+	unmap_pool(p);
+	if (p->scratch_fd >= 0)
+		close(p->scratch_fd);
+	free(p);
+}
+
+static int map_pool(struct provider *p, const char *dir)
+{
+	const struct provider_opts *o = p->opts;
+	size_t most = p->published_size < o->cap ? p->published_size : o->cap;
+	uint32_t start = (uint32_t)((o->floor > o->chunk ? o->floor : o->chunk) / P2P_PAGE_SIZE);
 	char path[PATH_MAX];
-	int n = snprintf(path, sizeof(path), "%s/allocate", dir);
 
-	if (n < 0 || (size_t)n >= sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/allocate", dir) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
-
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
+	if (most > (size_t)P2P_PAGE_SIZE << BUDDY_MAX_ORDER)
+		most = (size_t)P2P_PAGE_SIZE << BUDDY_MAX_ORDER;
+	p->max_pages = (uint32_t)(most / P2P_PAGE_SIZE);
+	p->alloc_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (p->alloc_fd < 0)
+		return -errno;
+	p->pool = reserve_address_space(page_floor(most));
+	if (p->pool == MAP_FAILED)
 		return -errno;
 
-	int err = -ENOMEM;
+	int err = buddy_init(&p->free, p->max_pages);
 
-	for (size_t len = want & ~(size_t)(P2P_PAGE_SIZE - 1); len >= P2P_PAGE_SIZE;
-	     len = len / 8 * 7 & ~(size_t)(P2P_PAGE_SIZE - 1)) {
-		p->pool = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		err = p->pool == MAP_FAILED ? -errno : finish_pool(p, len);
-		if (err != -ENOMEM || p->pool != MAP_FAILED)
-			break;
-	}
-	close(fd);
-	return err;
+	return err ? err : grow(p, start);
 }
 
-static int open_cmb(const char *sysfs, const char *bdf, size_t reserve, struct provider **ret,
-		    char *why, size_t why_len)
+/* Map the function's p2pmem, into a provider that has nothing mapped. @why: what to tell, if not.
+ */
+static int open_function(struct provider *p, char *why, size_t why_len)
 {
 	char dir[PATH_MAX], devdir[PATH_MAX];
 	long long size = 0, available = 0, published = 0, node = -1;
 
-	snprintf(devdir, sizeof(devdir), "%s/bus/pci/devices/%s", sysfs, bdf);
-	if (snprintf(dir, sizeof(dir), "%s/bus/pci/devices/%s/p2pmem", sysfs, bdf) >=
-	    (int)sizeof(dir))
+	snprintf(devdir, sizeof(devdir), "%s/bus/pci/devices/%s", p->opts->sysfs, p->name);
+	if (snprintf(dir, sizeof(dir), "%s/p2pmem", devdir) >= (int)sizeof(dir))
 		return -ENAMETOOLONG;
-	if (read_number(dir, "size", &size) < 0 || read_number(dir, "available", &available) < 0)
+	if (read_number(dir, "size", &size) < 0 || read_number(dir, "available", &available) < 0 ||
+	    size < (long long)P2P_PAGE_SIZE)
 		return -ENODEV;
 	if (read_number(dir, "published", &published) < 0 || published != 1) {
 		snprintf(why, why_len,
-			 "%s has p2pmem but does not publish it (its CMB lacks WDS or RDS)", bdf);
+			 "%s has p2pmem but does not publish it (its CMB lacks WDS or RDS)",
+			 p->name);
 		return -ENODEV;
 	}
-	if (available <= 0 || (unsigned long long)available <= reserve) {
-		snprintf(why, why_len, "%s has %lld of %lld bytes of CMB free, cmb_reserve is %zu",
-			 bdf, available, size, reserve);
-		return -ENODEV;
-	}
-
-	struct provider *p = provider_new(PROVIDER_CMB, bdf);
-
-	if (!p)
-		return -ENOMEM;
 	p->published_size = (size_t)size;
 	if (read_number(devdir, "numa_node", &node) == 0)
 		p->numa_node = (int)node;
 
-	int err = map_p2pmem(p, dir, (size_t)available - reserve);
+	int err = map_pool(p, dir);
 
-	if (err) {
-		snprintf(why, why_len, "mapping %s/allocate: %s", dir, strerror(-err));
-		provider_destroy(p);
-		return err == -ENOMEM ? -ENODEV : err;
+	if (!err) {
+		p->state = PROVIDER_ACTIVE;
+		return 0;
 	}
-	*ret = p;
-	return 0;
+	unmap_pool(p);
+	if (err == -ENOMEM)
+		snprintf(why, why_len, "%s has %lld of %lld bytes of CMB free, cmb_reserve is %zu",
+			 p->name, available, size, p->opts->reserve);
+	else
+		snprintf(why, why_len, "mapping %s/allocate: %s", dir, strerror(-err));
+	return err == -ENOMEM ? -ENODEV : err;
 }
+
+/* ---- the set -----------------------------------------------------------------------------------
+ */
 
 /* Without CONFIG_PCI_P2PDMA no CMB is ever published, whatever the drives have (Debian's 6.12 is
  * built so). Nothing in sysfs says it; the list of kernel symbols does, names being readable by
@@ -152,35 +298,73 @@ static bool kernel_has_p2pdma(const char *kallsyms)
 	return found;
 }
 
-int provider_set_discover(const char *sysfs, const char *kallsyms, size_t reserve,
-			  struct provider_set **ret_set)
+static struct provider *find(const struct provider_set *set, const char *bdf)
 {
-	struct provider_set *set = calloc(1, sizeof(*set));
-	struct dirent **names = NULL;
+	for (unsigned int i = 0; i < set->n; i++)
+		if (strcmp(set->provider[i]->name, bdf) == 0)
+			return set->provider[i];
+	return NULL;
+}
+
+/* True if the function at @bdf is a provider now and was none before. */
+static bool scan_function(struct provider_set *set, const char *bdf, unsigned int *ret_index)
+{
+	struct provider *p = find(set, bdf);
 	char dir[PATH_MAX];
 
-	if (!set)
-		return -ENOMEM;
-	snprintf(set->why_none, sizeof(set->why_none), "no drive has a Controller Memory Buffer");
-	snprintf(dir, sizeof(dir), "%s/bus/pci/devices", sysfs);
+	if (p ? p->state != PROVIDER_GONE : set->n == PROVIDER_MAX)
+		return false;
+	snprintf(dir, sizeof(dir), "%s/bus/pci/devices/%s/p2pmem", set->opts.sysfs, bdf);
+	if (access(dir, F_OK) < 0)
+		return false;
+	if (p) {
+		*ret_index = p->index;
+		return open_function(p, set->why_none, sizeof(set->why_none)) == 0;
+	}
+	p = provider_new(PROVIDER_CMB, bdf);
+	if (!p)
+		return false;
+	p->opts = &set->opts;
+	if (open_function(p, set->why_none, sizeof(set->why_none))) {
+		provider_destroy(p);
+		return false;
+	}
+	*ret_index = p->index = set->n;
+	set->provider[set->n++] = p;
+	return true;
+}
+
+uint32_t provider_set_scan(struct provider_set *set)
+{
+	struct dirent **names = NULL;
+	char dir[PATH_MAX];
+	unsigned int index;
+	uint32_t found = 0;
+
+	snprintf(dir, sizeof(dir), "%s/bus/pci/devices", set->opts.sysfs);
 
 	int n = scandir(dir, &names, NULL, alphasort);
 
 	if (n < 0)
 		snprintf(set->why_none, sizeof(set->why_none), "%s: %s", dir, strerror(errno));
 	for (int i = 0; i < n; i++) {
-		struct provider *p;
-
-		if (names[i]->d_name[0] != '.' && set->n < PROVIDER_MAX &&
-		    open_cmb(sysfs, names[i]->d_name, reserve, &p, set->why_none,
-			     sizeof(set->why_none)) == 0) {
-			p->index = set->n;
-			set->provider[set->n++] = p;
-		}
+		if (names[i]->d_name[0] != '.' && scan_function(set, names[i]->d_name, &index))
+			found |= UINT32_C(1) << index;
 		free(names[i]);
 	}
 	free(names);
-	if (set->n == 0 && !kernel_has_p2pdma(kallsyms)) {
+	return found;
+}
+
+int provider_set_discover(const struct provider_opts *opts, struct provider_set **ret_set)
+{
+	struct provider_set *set = calloc(1, sizeof(*set));
+
+	if (!set)
+		return -ENOMEM;
+	set->opts = *opts;
+	snprintf(set->why_none, sizeof(set->why_none), "no drive has a Controller Memory Buffer");
+	if (!provider_set_scan(set) && !kernel_has_p2pdma(opts->kallsyms)) {
 		set->no_p2pdma = true;
 		snprintf(set->why_none, sizeof(set->why_none),
 			 "this kernel has no peer-to-peer DMA (CONFIG_PCI_P2PDMA)");
@@ -198,6 +382,23 @@ void provider_set_destroy(struct provider_set *set)
 	free(set);
 }
 
+/* ---- host memory -------------------------------------------------------------------------------
+ */
+
+static int map_host(struct provider *p, size_t len, unsigned int flags)
+{
+	int fd = memfd_create("p2p-host", MFD_CLOEXEC | flags);
+	int err = fd < 0 || ftruncate(fd, (off_t)len) < 0 ? -errno : 0;
+
+	if (!err) {
+		p->pool = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		err = p->pool == MAP_FAILED ? -errno : 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 int provider_create_host(uint32_t npages, struct provider **ret_provider)
 {
 	size_t len = (size_t)npages * P2P_PAGE_SIZE;
@@ -205,36 +406,61 @@ int provider_create_host(uint32_t npages, struct provider **ret_provider)
 
 	if (!p)
 		return -ENOMEM;
+	/* mmap reserves the huge pages, or fails: no SIGBUS later */
+	p->huge = len % HUGE_PAGE_SIZE == 0 && map_host(p, len, MFD_HUGETLB) == 0;
 
-	int fd = memfd_create("p2p-host", MFD_CLOEXEC);
-	int err = fd < 0 || ftruncate(fd, (off_t)len) < 0 ? -errno : 0;
+	int err = p->huge ? 0 : map_host(p, len, 0);
 
-	if (!err) {
-		p->pool = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		err = p->pool == MAP_FAILED ? -errno : finish_pool(p, len);
-	}
-	if (fd >= 0)
-		close(fd);
+	p->max_pages = npages;
+	if (!err && madvise(p->pool, len, MADV_DONTFORK) < 0)
+		err = -errno;
+	if (!err)
+		err = buddy_init(&p->free, npages);
 	if (err) {
 		provider_destroy(p);
 		return err;
 	}
+	buddy_give(&p->free, 0, npages);
+	p->npages = npages;
 	p->published_size = len;
 	*ret_provider = p;
 	return 0;
 }
 
-void provider_destroy(struct provider *p)
+/* ---- loss --------------------------------------------------------------------------------------
+ */
+
+bool provider_alive(const struct provider *p)
 {
-	if (!p)
-		return;
-	if (p->pool != MAP_FAILED)
-		munmap(p->pool, (size_t)p->npages * P2P_PAGE_SIZE);
-	if (p->scratch_fd >= 0)
-		close(p->scratch_fd);
-	buddy_fini(&p->free);
-	free(p);
+	struct stat mapped, now;
+	char path[PATH_MAX];
+
+	if (p->kind == PROVIDER_HOST)
+		return true;
+	snprintf(path, sizeof(path), "%s/bus/pci/devices/%s/p2pmem/allocate", p->opts->sysfs,
+		 p->name);
+	return p->alloc_fd >= 0 && fstat(p->alloc_fd, &mapped) == 0 && stat(path, &now) == 0 &&
+	       mapped.st_ino == now.st_ino && mapped.st_dev == now.st_dev;
 }
+
+void provider_lose(struct provider *p)
+{
+	assert(p->kind == PROVIDER_CMB && p->state == PROVIDER_ACTIVE);
+	p->state = PROVIDER_LOST;
+	p->losses++;
+}
+
+bool provider_release(struct provider *p)
+{
+	if (p->state != PROVIDER_LOST || buddy_free_pages(&p->free) != p->npages)
+		return false;
+	unmap_pool(p);
+	p->state = PROVIDER_GONE;
+	return true;
+}
+
+/* ---- access by system call ---------------------------------------------------------------------
+ */
 
 /* memfd writes copy from user memory in the kernel, where a lost page is EFAULT and not SIGBUS. */
 static int copy_through(int fd, const void *from, void *to, size_t len)

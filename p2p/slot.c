@@ -10,42 +10,75 @@ static unsigned int class_of(size_t len)
 	return buddy_order((uint32_t)((len + P2P_PAGE_SIZE - 1) >> P2P_PAGE_SHIFT));
 }
 
-int slot_cache_create(struct window *w, struct provider *p, struct slot_cache **ret_cache)
+void slot_domain_init(struct slot_domain *d)
+{
+	*d = (struct slot_domain){ 0 };
+	LIST_INIT(&d->caches);
+	TAILQ_INIT(&d->waiters);
+}
+
+int slot_cache_create(struct slot_domain *d, struct window *w, struct provider *p,
+		      struct slot_cache **ret_cache)
 {
 	struct slot_cache *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return -ENOMEM;
+	c->domain = d;
 	c->window = w;
 	c->provider = p;
 	for (unsigned int i = 0; i < SLOT_CLASSES; i++)
 		TAILQ_INIT(&c->idle[i]);
-	STAILQ_INIT(&c->waiters);
+	LIST_INSERT_HEAD(&d->caches, c, entry);
 	*ret_cache = c;
 	return 0;
+}
+
+/* A slot that cannot be unlinked (vm.max_map_count) is kept for good: its pages are in the window.
+ */
+static void drop(struct slot *slot)
+{
+	if (iova_destroy(&slot->iova) == 0)
+		free(slot);
 }
 
 static void drop_idle(struct slot_cache *c, struct slot *slot)
 {
 	TAILQ_REMOVE(&c->idle[slot->class], slot, entry);
-	iova_destroy(&slot->iova);
-	free(slot);
+	drop(slot);
+	c->stats.evictions++;
+}
+
+static void drop_all_idle(struct slot_cache *c)
+{
+	struct slot *slot;
+
+	for (unsigned int i = 0; i < SLOT_CLASSES; i++)
+		while ((slot = TAILQ_FIRST(&c->idle[i])))
+			/* the analyzer does not see TAILQ_REMOVE change the head */
+			drop_idle(c, slot); /* NOLINT(clang-analyzer-*) */
 }
 
 void slot_cache_destroy(struct slot_cache *c)
 {
 	if (!c)
 		return;
-	assert(c->ntaken == 0 && STAILQ_EMPTY(&c->waiters));
-	for (unsigned int i = 0; i < SLOT_CLASSES; i++)
-		while (!TAILQ_EMPTY(&c->idle[i]))
-			/* the analyzer does not see TAILQ_REMOVE change the head */
-			drop_idle(c, TAILQ_FIRST(&c->idle[i])); /* NOLINT(clang-analyzer-*) */
+	assert(c->ntaken == 0);
+	drop_all_idle(c);
+	LIST_REMOVE(c, entry);
 	free(c);
 }
 
-/* Unlink the slot that has been idle longest, of whatever class. False: nothing is idle. */
-static bool evict_one(struct slot_cache *c)
+/* ---- linking, and making room ------------------------------------------------------------------
+ */
+
+/* What taking a slot may lack: IOVA of the window (-ENOSPC), or pages of the provider. */
+static bool shares(const struct slot_cache *a, const struct slot_cache *b, int lacking)
+{
+	return lacking == -ENOSPC ? a->window == b->window : a->provider == b->provider;
+}
+
+static struct slot *oldest_idle(const struct slot_cache *c)
 {
 	struct slot *oldest = NULL;
 
@@ -55,10 +88,24 @@ static bool evict_one(struct slot_cache *c)
 		if (slot && (!oldest || slot->idle_since < oldest->idle_since))
 			oldest = slot;
 	}
+	return oldest;
+}
+
+/* Unlink the slot that has been idle longest among those that hold what is lacking. False: none. */
+static bool evict_one(struct slot_cache *c, int lacking)
+{
+	struct slot *oldest = NULL;
+	struct slot_cache *other;
+
+	LIST_FOREACH (other, &c->domain->caches, entry) {
+		struct slot *slot = shares(c, other, lacking) ? oldest_idle(other) : NULL;
+
+		if (slot && (!oldest || slot->idle_since < oldest->idle_since))
+			oldest = slot;
+	}
 	if (!oldest)
 		return false;
-	drop_idle(c, oldest);
-	c->stats.evictions++;
+	drop_idle(oldest->cache, oldest);
 	return true;
 }
 
@@ -68,31 +115,46 @@ static int link_range(struct slot_cache *c, struct slot *slot, size_t len)
 
 	if (err)
 		return err;
-	err = iova_link(&slot->iova, c->provider);
-	if (err)
+	err = iova_link(&slot->iova, 0, c->provider, len);
+	if (!err) {
+		iova_sync(&slot->iova, 0, len);
+		return 0;
+	}
+	/* a range that is half linked and cannot be unlinked is lost, and must not be used again */
+	if (slot->iova.nextents == 0)
 		iova_free(&slot->iova);
-	else
-		iova_sync(&slot->iova);
-	return err;
+	return -ENOMEM;
 }
 
 static struct slot *link_slot(struct slot_cache *c, unsigned int class)
 {
-	struct slot *slot = calloc(1, sizeof(*slot));
+	struct slot *slot;
+	int err;
 
+	c->lacking = -ENOMEM;
+	if (c->provider->state != PROVIDER_ACTIVE)
+		return NULL;
+	slot = calloc(1, sizeof(*slot));
 	if (!slot)
 		return NULL;
-	while (link_range(c, slot, (size_t)P2P_PAGE_SIZE << class))
-		if (!evict_one(c)) {
-			free(slot);
-			return NULL;
-		}
+	while ((err = link_range(c, slot, (size_t)P2P_PAGE_SIZE << class))) {
+		if (err == -ENOMEM && provider_grow(c->provider) == 0)
+			continue;
+		if (evict_one(c, err))
+			continue;
+		c->lacking = err;
+		free(slot);
+		return NULL;
+	}
 	slot->va = slot->iova.va;
 	slot->lkey = c->window->mr->lkey;
 	slot->cache = c;
 	slot->class = (uint8_t) class;
 	return slot;
 }
+
+/* ---- take and give -----------------------------------------------------------------------------
+ */
 
 static struct slot *take(struct slot_cache *c, size_t len)
 {
@@ -109,60 +171,167 @@ static struct slot *take(struct slot_cache *c, size_t len)
 		c->stats.linked++;
 	}
 	c->ntaken++;
+	c->provider->slot_pages += UINT32_C(1) << class;
+	c->window->slot_pages += UINT32_C(1) << class;
 	return slot;
+}
+
+/* Does somebody wait for what this cache lives on? */
+static bool others_wait(const struct slot_cache *c)
+{
+	const struct slot_waiter *w;
+
+	TAILQ_FOREACH (w, &c->domain->waiters, entry)
+		if (w->cache->provider == c->provider || w->cache->window == c->window)
+			return true;
+	return false;
 }
 
 struct slot *slot_take(struct slot_cache *c, size_t len)
 {
-	return STAILQ_EMPTY(&c->waiters) ? take(c, len) : NULL;
+	if (!TAILQ_EMPTY(&c->domain->waiters) && others_wait(c)) {
+		c->lacking = 0;
+		return NULL;
+	}
+	return take(c, len);
 }
 
-void slot_wait(struct slot_cache *c, struct slot_waiter *w)
+/* Is nobody left who could give back what is lacking? */
+static bool hopeless(const struct slot_cache *c)
 {
-	assert(slot_possible(c, w->len));
-	STAILQ_INSERT_TAIL(&c->waiters, w, entry);
-	c->stats.waits++;
-}
-
-void slot_unwait(struct slot_cache *c, struct slot_waiter *w)
-{
-	STAILQ_REMOVE(&c->waiters, w, slot_waiter, entry);
+	if (c->lacking == 0)
+		return false;
+	return (c->lacking == -ENOSPC ? c->window->slot_pages : c->provider->slot_pages) == 0;
 }
 
 bool slot_possible(const struct slot_cache *c, size_t len)
 {
 	size_t need = (size_t)P2P_PAGE_SIZE << class_of(len);
 
-	return need <= (size_t)c->provider->npages * P2P_PAGE_SIZE && need <= c->window->size;
+	return c->provider->state == PROVIDER_ACTIVE &&
+	       need <= (size_t)c->provider->max_pages * P2P_PAGE_SIZE && need <= c->window->size &&
+	       !hopeless(c);
 }
 
-/* Serve the waiters in order. ready() may give slots back: the loop, not the stack, goes on then.
- */
-static void serve_waiters(struct slot_cache *c)
+void slot_wait(struct slot_cache *c, struct slot_waiter *w)
 {
+	w->cache = c;
+	TAILQ_INSERT_TAIL(&c->domain->waiters, w, entry);
+	c->stats.waits++;
+}
+
+void slot_unwait(struct slot_waiter *w)
+{
+	TAILQ_REMOVE(&w->cache->domain->waiters, w, entry);
+}
+
+static bool behind_a_blocked_one(const struct slot_cache *c)
+{
+	const struct slot_cache *other;
+
+	LIST_FOREACH (other, &c->domain->caches, entry)
+		if (other->blocked &&
+		    (other->provider == c->provider || other->window == c->window))
+			return true;
+	return false;
+}
+
+static void answer(struct slot_waiter *w, struct slot *slot)
+{
+	slot_unwait(w);
+	w->ready(w, slot);
+}
+
+/* The first waiter who can be answered is. False: nobody can. */
+static bool serve_one(struct slot_domain *d)
+{
+	struct slot_cache *c;
 	struct slot_waiter *w;
 
-	if (c->serving)
-		return;
-	c->serving = true;
-	while ((w = STAILQ_FIRST(&c->waiters))) {
-		struct slot *slot = take(c, w->len);
+	LIST_FOREACH (c, &d->caches, entry)
+		c->blocked = false;
+	TAILQ_FOREACH (w, &d->waiters, entry) {
+		struct slot *slot;
 
-		if (!slot)
-			break;
-		STAILQ_REMOVE_HEAD(&c->waiters, entry);
-		w->ready(w, slot);
+		if (behind_a_blocked_one(w->cache))
+			continue;
+		slot = take(w->cache, w->len);
+		if (slot || hopeless(w->cache)) {
+			answer(w, slot);
+			return true;
+		}
+		w->cache->blocked = true;
 	}
-	c->serving = false;
+	return false;
+}
+
+/* ready() may give slots back: the loop, not the stack, goes on then. */
+static void serve_waiters(struct slot_domain *d)
+{
+	if (d->serving)
+		return;
+	d->serving = true;
+	while (!TAILQ_EMPTY(&d->waiters) && serve_one(d))
+		;
+	d->serving = false;
 }
 
 void slot_give(struct slot *slot)
 {
 	struct slot_cache *c = slot->cache;
+	struct slot_domain *d = c->domain;
 
 	assert(c->ntaken > 0);
 	c->ntaken--;
-	slot->idle_since = c->clock++;
-	TAILQ_INSERT_HEAD(&c->idle[slot->class], slot, entry);
-	serve_waiters(c);
+	c->provider->slot_pages -= UINT32_C(1) << slot->class;
+	c->window->slot_pages -= UINT32_C(1) << slot->class;
+	if (c->provider->state == PROVIDER_ACTIVE) {
+		slot->idle_since = d->clock++;
+		slot->idle_tick = d->tick;
+		TAILQ_INSERT_HEAD(&c->idle[slot->class], slot, entry);
+	} else {
+		drop(slot);
+	}
+	if (!TAILQ_EMPTY(&d->waiters))
+		serve_waiters(d);
+}
+
+/* ---- loss and trimming -------------------------------------------------------------------------
+ */
+
+void slot_lose(struct slot_domain *d, const struct provider *p)
+{
+	struct slot_cache *c;
+
+	LIST_FOREACH (c, &d->caches, entry)
+		if (c->provider == p)
+			drop_all_idle(c);
+	for (;;) {
+		struct slot_waiter *w;
+
+		TAILQ_FOREACH (w, &d->waiters, entry)
+			if (w->cache->provider == p)
+				break;
+		if (!w)
+			break;
+		answer(w, NULL);
+	}
+	serve_waiters(d); /* IOVA became free */
+}
+
+void slot_trim(struct slot_domain *d)
+{
+	struct slot_cache *c;
+
+	LIST_FOREACH (c, &d->caches, entry) {
+		struct slot *slot;
+
+		if (c->provider->kind != PROVIDER_CMB)
+			continue;
+		while ((slot = oldest_idle(c)) && d->tick - slot->idle_tick > 1 &&
+		       (size_t)c->provider->npages * P2P_PAGE_SIZE > c->provider->opts->floor)
+			drop_idle(c, slot);
+		provider_shrink(c->provider);
+	}
+	d->tick++;
 }

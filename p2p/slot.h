@@ -2,10 +2,15 @@
  * slot: the staging cache. A slot is an IOVA range of a size class that stays linked while it is
  * idle.
  *
- * One cache per (window, provider). Taking and giving back a linked slot is a list operation: no
- * lock, no system call, no allocation. Linking happens when a class is first needed, and under
- * pressure the longest idle slots of any class are unlinked for it. Pages are not cleared between
- * users: whoever takes a slot sends only bytes that were put there for this request.
+ * One cache per (window, provider), and one domain for all caches of a reactor, because they share:
+ * caches of one window its IOVA, caches of one provider its pages. Taking and giving back a linked
+ * slot is a list operation: no lock, no system call, no allocation. Linking happens when a class is
+ * first needed; under pressure the provider grows, and then the longest idle slots that hold what
+ * is lacking are unlinked, whatever their class or cache. Whoever still finds nothing waits, first
+ * come first served, and is told when waiting is hopeless.
+ *
+ * Pages are not cleared between users: whoever takes a slot sends only bytes that were put there
+ * for this request.
  *
  * Reactor-local, as its window.
  */
@@ -27,7 +32,8 @@ struct slot {
 	struct slot_cache *cache;
 	/* private: */
 	uint8_t class;
-	uint64_t idle_since;
+	uint32_t idle_tick;  /* the domain's tick when it became idle */
+	uint64_t idle_since; /* order of becoming idle */
 	struct iova_state iova;
 	TAILQ_ENTRY(slot) entry;
 };
@@ -36,35 +42,55 @@ TAILQ_HEAD(slot_list, slot);
 /* Somebody who waits for a slot; embedded in a request. */
 struct slot_waiter {
 	size_t len;
-	/* Called from slot_give() with a slot that is now the waiter's; may take and give others.
+	/*
+	 * Called with a slot that is now the waiter's, or with NULL: none will come (the provider
+	 * was lost, or nobody is left who could give one back). May take, give and wait.
 	 */
 	void (*ready)(struct slot_waiter *w, struct slot *slot);
 	/* private: */
-	STAILQ_ENTRY(slot_waiter) entry;
+	struct slot_cache *cache;
+	TAILQ_ENTRY(slot_waiter) entry;
 };
+TAILQ_HEAD(slot_waiters, slot_waiter);
 
 struct slot_stats {
 	uint64_t hits;      /* taken warm */
 	uint64_t linked;    /* taken by linking */
-	uint64_t evictions; /* idle slots unlinked to make room */
+	uint64_t evictions; /* idle slots unlinked to make room, or after a while */
 	uint64_t waits;
 };
 
+/* All caches of a reactor; embedded, see slot_domain_init(). */
+struct slot_domain {
+	/* private: */
+	LIST_HEAD(slot_caches, slot_cache) caches;
+	struct slot_waiters waiters;
+	uint64_t clock;
+	uint32_t tick;
+	bool serving;
+};
+
 struct slot_cache {
+	struct slot_domain *domain;
 	struct window *window;
 	struct provider *provider;
 	struct slot_stats stats;
 	uint32_t ntaken; /* slots out */
 	/* private: */
-	uint64_t clock;
+	int lacking;  /* why the last slot_take() failed: -ENOSPC, -ENOMEM, or 0: others were first
+		       */
+	bool blocked; /* a waiter before could not be served from here */
 	struct slot_list idle[SLOT_CLASSES]; /* head: given back last */
-	STAILQ_HEAD(slot_waiters, slot_waiter) waiters;
-	bool serving;
+	LIST_ENTRY(slot_cache) entry;
 };
 
-/** slot_cache_create() - an empty cache. Window and provider must outlive it. Return: 0 or -ENOMEM.
- */
-__attribute__((warn_unused_result)) int slot_cache_create(struct window *w, struct provider *p,
+/** slot_domain_init() - no caches. There is nothing to undo. */
+void slot_domain_init(struct slot_domain *d);
+
+/** slot_cache_create() - an empty cache. Domain, window and provider must outlive it. Return: 0 or
+ * -ENOMEM. */
+__attribute__((warn_unused_result)) int slot_cache_create(struct slot_domain *d, struct window *w,
+							  struct provider *p,
 							  struct slot_cache **ret_cache);
 
 /** slot_cache_destroy() - unlink everything. No slot may be out, nobody may wait. NULL is fine. */
@@ -72,8 +98,8 @@ void slot_cache_destroy(struct slot_cache *c);
 
 /**
  * slot_take() - a linked slot of at least @len bytes (1..SLOT_LEN_MAX).
- * Return: the slot, or NULL: none can be had now, or others wait already (order of arrival is
- * kept).
+ * Return: the slot, or NULL: none can be had now, or others wait already for the same provider or
+ * window (order of arrival is kept).
  */
 struct slot *slot_take(struct slot_cache *c, size_t len);
 
@@ -83,12 +109,22 @@ struct slot *slot_take(struct slot_cache *c, size_t len);
 void slot_wait(struct slot_cache *c, struct slot_waiter *w);
 
 /** slot_unwait() - wait no longer. */
-void slot_unwait(struct slot_cache *c, struct slot_waiter *w);
+void slot_unwait(struct slot_waiter *w);
 
-/** slot_possible() - could this cache ever hold @len bytes, were it empty? */
+/** slot_possible() - after slot_take() gave NULL: will waiting for @len bytes come to an end? False
+ * if even an empty cache could not hold them, or if nobody is left who could give something back.
+ */
 bool slot_possible(const struct slot_cache *c, size_t len);
 
 /** slot_give() - back to the cache. No I/O may touch it any more. */
 void slot_give(struct slot *slot);
+
+/** slot_lose() - @p is LOST: unlink what is idle, tell those who wait for it. Slots that are out
+ * are unlinked when they come back. */
+void slot_lose(struct slot_domain *d, const struct provider *p);
+
+/** slot_trim() - unlink CMB slots that were idle since the call before the last, and let the
+ * providers shrink: others may want the pages. To be called every half minute or so. */
+void slot_trim(struct slot_domain *d);
 
 #endif

@@ -5,22 +5,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const reason_names[STAGE_NREASONS] = {
-	[STAGE_CMB] = "cmb",
+static const char *const place_names[STAGE_NPLACES] = {
 	[STAGE_HOST_OFF] = "host: cmb is off",
 	[STAGE_HOST_NO_CMB] = "host: no CMB",
 	[STAGE_HOST_NO_P2PDMA] = "host: kernel has no P2P",
 	[STAGE_HOST_NO_ODP] = "host: no ODP",
-	[STAGE_HOST_RNIC] = "host: RNIC not proved",
 	[STAGE_HOST_UNREACHABLE] = "host: not reachable",
+	[STAGE_HOST_LOST] = "host: CMB lost",
 	[STAGE_HOST_EXHAUSTED] = "host: exhausted",
+	[STAGE_HOST_RETRIED] = "host: retried",
 	[STAGE_HOST_IN_CAPSULE] = "host: in capsule",
+	[STAGE_HOST_MTU + IBV_MTU_256] = "host: mtu 256",
+	[STAGE_HOST_MTU + IBV_MTU_512] = "host: mtu 512",
+	[STAGE_HOST_MTU + IBV_MTU_1024] = "host: mtu 1024",
+	[STAGE_HOST_MTU + IBV_MTU_2048] = "host: mtu 2048",
+	[STAGE_HOST_MTU + IBV_MTU_4096] = "host: mtu 4096",
 };
 
-const char *stage_reason_name(enum stage_reason reason)
+const char *stage_place_name(const struct provider_set *set, unsigned int place, char *buf,
+			     size_t len)
 {
-	return reason < STAGE_NREASONS ? reason_names[reason] : "unknown";
+	if (place < set->n)
+		snprintf(buf, len, "cmb %s", set->provider[place]->name);
+	else
+		snprintf(buf, len, "%s",
+			 place < STAGE_NPLACES && place_names[place] ? place_names[place] : "?");
+	return buf;
 }
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
 
 static int create_odp(struct staging *st, struct ibv_pd *pd, size_t size)
 {
@@ -42,38 +56,33 @@ static int create_odp(struct staging *st, struct ibv_pd *pd, size_t size)
 	return err;
 }
 
-static int create_caches(struct staging *st)
-{
-	int err = slot_cache_create(st->pinned, st->pinned->host, &st->host);
-
-	for (unsigned int i = 0; !err && st->odp && i < st->set->n; i++)
-		err = slot_cache_create(st->odp, st->set->provider[i], &st->cmb[i]);
-	return err;
-}
-
-int staging_create(struct ibv_pd *pd, uint8_t port_num, struct provider_set *set, size_t odp_size,
-		   size_t host_size, struct staging **ret_staging)
+int staging_create(struct ibv_pd *pd, uint8_t port_num, struct provider_set *set,
+		   const struct topology *topo, struct slot_domain *domain, size_t odp_size,
+		   size_t host_size, bool no_odp, struct staging **ret_staging)
 {
 	struct staging *st = calloc(1, sizeof(*st));
 
 	if (!st)
 		return -ENOMEM;
 	st->set = set;
+	st->domain = domain;
 	st->port_num = port_num;
+	topology_rnic_client(topo, ibv_get_device_name(pd->context->device), &st->client);
 
 	int err = window_create_pinned(pd, host_size, &st->pinned);
 
-	if (!err) {
-		if (set->n)
-			(void)create_odp(st, pd, odp_size);
-		else
-			snprintf(st->why_no_odp, sizeof(st->why_no_odp), "not needed: no CMB");
-		err = create_caches(st);
-	}
+	if (!err)
+		err = slot_cache_create(domain, st->pinned, st->pinned->host, &st->host);
 	if (err) {
 		staging_destroy(st);
 		return err;
 	}
+	if (no_odp)
+		snprintf(st->why_no_odp, sizeof(st->why_no_odp), "switched off for a test");
+	else
+		(void)create_odp(st, pd, odp_size);
+	for (unsigned int i = 0; i < set->n; i++)
+		staging_provider_changed(st, topo, i);
 	*ret_staging = st;
 	return 0;
 }
@@ -90,12 +99,24 @@ void staging_destroy(struct staging *st)
 	free(st);
 }
 
+void staging_provider_changed(struct staging *st, const struct topology *topo, unsigned int index)
+{
+	struct provider *p = st->set->provider[index];
+
+	memset(st->proof[index], 0, sizeof(st->proof[index]));
+	topology_path(topo, p->name, &st->client, &st->path[index]);
+	/* without memory for it, the provider is not used */
+	if (st->odp && !st->cmb[index] &&
+	    slot_cache_create(st->domain, st->odp, p, &st->cmb[index]))
+		st->cmb[index] = NULL;
+}
+
 const struct proof *staging_proof(struct staging *st, struct provider *p, enum ibv_mtu mtu)
 {
 	struct proof *proof = &st->proof[p->index][mtu];
 
-	if (proof->verdict == PROOF_UNKNOWN) {
-		if (st->odp) {
+	if (proof->verdict == PROOF_UNKNOWN && p->state == PROVIDER_ACTIVE) {
+		if (st->cmb[p->index]) {
 			proof_rnic(st->odp, st->port_num, p, mtu, proof);
 		} else {
 			proof->verdict = PROOF_NONE;
@@ -105,54 +126,171 @@ const struct proof *staging_proof(struct staging *st, struct provider *p, enum i
 	return proof;
 }
 
-struct stage_route staging_route(struct staging *st, const struct stage_target *t, enum ibv_mtu mtu)
+/* ---- the choice --------------------------------------------------------------------------------
+ */
+
+/* Every slot starts on a page, so `aligned` is enough. */
+static bool rnic_may_use(const struct staging *st, const struct provider *p, enum ibv_mtu mtu)
 {
-	if (!t)
-		return (struct stage_route){ st->host, STAGE_HOST_OFF };
-	if (!t->provider)
-		return (struct stage_route){ st->host, t->reason };
-	if (!st->odp)
-		return (struct stage_route){ st->host, STAGE_HOST_NO_ODP };
-	/* every slot starts on a page, so `aligned` is enough */
-	if (staging_proof(st, t->provider, mtu)->verdict < PROOF_ALIGNED)
-		return (struct stage_route){ st->host, STAGE_HOST_RNIC };
-	return (struct stage_route){ st->cmb[t->provider->index], STAGE_CMB };
+	return st->proof[p->index][mtu].verdict >= PROOF_ALIGNED || st->trust;
 }
 
-static bool try_provider(struct stage_target *t, int fd, size_t len, struct provider *p)
+/* Is @a better than @b: nearer to RNIC and drive, or as near with less of it in use? */
+static bool better(const struct staging *st, const struct stage_candidate *a,
+		   const struct stage_candidate *b)
 {
-	struct proof proof;
+	unsigned int da = a->path.distance + st->path[a->provider->index].distance;
+	unsigned int db = b->path.distance + st->path[b->provider->index].distance;
 
-	proof_backend(fd, len, p, &proof);
-	if (proof.verdict == PROOF_ANY) {
-		t->provider = p;
-		t->reason = STAGE_CMB;
-		snprintf(t->why, sizeof(t->why), "CMB of %s", p->name);
-		return true;
+	if (da != db)
+		return da < db;
+	return (uint64_t)a->provider->slot_pages * b->provider->max_pages <
+	       (uint64_t)b->provider->slot_pages * a->provider->max_pages;
+}
+
+static const struct stage_candidate *best_candidate(const struct staging *st,
+						    const struct stage_target *t, enum ibv_mtu mtu,
+						    uint32_t not_these)
+{
+	const struct stage_candidate *best = NULL;
+
+	for (unsigned int i = 0; i < t->nusable; i++) {
+		const struct stage_candidate *c = &t->candidate[i];
+
+		if (not_these & UINT32_C(1) << c->provider->index ||
+		    !rnic_may_use(st, c->provider, mtu))
+			continue;
+		if (!best || better(st, c, best))
+			best = c;
 	}
-	t->reason = STAGE_HOST_UNREACHABLE;
-	snprintf(t->why, sizeof(t->why), "%s", proof.why);
-	return false;
+	return best;
 }
 
-void stage_target_init(struct stage_target *t, struct provider_set *set, int fd, size_t proof_len,
-		       const char *own_bdf, bool off, bool require)
+struct stage_result staging_take_host(struct staging *st, uint8_t place, size_t len)
 {
-	*t = (struct stage_target){ .require = require,
-				    .reason = set->no_p2pdma ? STAGE_HOST_NO_P2PDMA
-							     : STAGE_HOST_NO_CMB };
-	if (off) {
+	struct stage_result r = { .slot = slot_take(st->host, len), .place = place };
+
+	if (!r.slot && slot_possible(st->host, len))
+		r.wait = st->host;
+	return r;
+}
+
+/* No CMB can be used at all: why? */
+static uint8_t why_host(const struct staging *st, const struct stage_target *t, enum ibv_mtu mtu)
+{
+	if (t->nusable == 0)
+		return (uint8_t)t->reason;
+	return st->odp ? (uint8_t)(STAGE_HOST_MTU + mtu) : STAGE_HOST_NO_ODP;
+}
+
+struct stage_result staging_take(struct staging *st, const struct stage_target *t, enum ibv_mtu mtu,
+				 size_t len)
+{
+	const struct stage_candidate *c;
+	struct slot_cache *first = NULL;
+	uint32_t tried = 0;
+
+	if (!t)
+		return staging_take_host(st, STAGE_HOST_OFF, len);
+	while (st->odp && (c = best_candidate(st, t, mtu, tried))) {
+		struct slot_cache *cache = st->cmb[c->provider->index];
+		struct slot *slot = cache ? slot_take(cache, len) : NULL;
+
+		if (slot)
+			return (struct stage_result){ .slot = slot,
+						      .place = (uint8_t)c->provider->index };
+		if (cache && !first && slot_possible(cache, len))
+			first = cache;
+		tried |= UINT32_C(1) << c->provider->index;
+	}
+	if (t->policy == STAGE_REQUIRE)
+		return (struct stage_result){ .wait = first,
+					      .place = first ? (uint8_t)first->provider->index
+							     : STAGE_HOST_EXHAUSTED };
+	return staging_take_host(st, tried ? STAGE_HOST_EXHAUSTED : why_host(st, t, mtu), len);
+}
+
+/* ---- drives ------------------------------------------------------------------------------------
+ */
+
+static bool usable(const struct stage_candidate *c)
+{
+	return c->provider->state == PROVIDER_ACTIVE && !c->failed &&
+	       c->read.verdict == PROOF_ANY && c->write.verdict != PROOF_NONE;
+}
+
+static int compare_candidates(const void *a, const void *b)
+{
+	const struct stage_candidate *x = a, *y = b;
+
+	if (usable(x) != usable(y))
+		return usable(x) ? -1 : 1;
+	return x->path.distance < y->path.distance ? -1 : x->path.distance > y->path.distance;
+}
+
+/* Usable ones to the front, and the words for it. */
+static void settle(struct stage_target *t)
+{
+	qsort(t->candidate, t->ncandidates, sizeof(t->candidate[0]), compare_candidates);
+	t->nusable = 0;
+	while (t->nusable < t->ncandidates && usable(&t->candidate[t->nusable]))
+		t->nusable++;
+	if (t->ncandidates == 0)
+		return;
+
+	const struct stage_candidate *c = &t->candidate[0];
+
+	if (t->nusable) {
+		snprintf(t->why, sizeof(t->why), "CMB of %s", c->provider->name);
+	} else if (c->provider->state != PROVIDER_ACTIVE) {
+		t->reason = STAGE_HOST_LOST;
+		snprintf(t->why, sizeof(t->why), "the CMB of %s is away", c->provider->name);
+	} else {
+		t->reason = STAGE_HOST_UNREACHABLE;
+		snprintf(t->why, sizeof(t->why), "%s",
+			 c->failed                      ? "an I/O in its CMB failed in use"
+			 : c->read.verdict != PROOF_ANY ? c->read.why
+							: c->write.why);
+	}
+}
+
+void stage_target_prove(struct stage_target *t, struct provider_set *set,
+			const struct topology *topo, int fd, size_t len, int scratch_fd)
+{
+	t->ncandidates = t->nusable = 0;
+	t->reason = set->no_p2pdma ? STAGE_HOST_NO_P2PDMA : STAGE_HOST_NO_CMB;
+	snprintf(t->why, sizeof(t->why), "%s", set->why_none);
+	if (t->policy == STAGE_OFF) {
 		t->reason = STAGE_HOST_OFF;
 		snprintf(t->why, sizeof(t->why), "cmb = \"off\"");
 		return;
 	}
-	snprintf(t->why, sizeof(t->why), "%s", set->why_none);
-	for (unsigned int i = 0; i < set->n; i++)
-		if (strcmp(set->provider[i]->name, own_bdf) == 0 &&
-		    try_provider(t, fd, proof_len, set->provider[i]))
-			return;
-	for (unsigned int i = 0; i < set->n; i++)
-		if (strcmp(set->provider[i]->name, own_bdf) != 0 &&
-		    try_provider(t, fd, proof_len, set->provider[i]))
-			return;
+	for (unsigned int i = 0; i < set->n; i++) {
+		struct stage_candidate *c = &t->candidate[t->ncandidates++];
+
+		*c = (struct stage_candidate){ .provider = set->provider[i] };
+		topology_path(topo, c->provider->name, &t->client, &c->path);
+		if (c->provider->state != PROVIDER_ACTIVE)
+			continue;
+		proof_backend(fd, len, c->provider, &c->read);
+		if (c->read.verdict == PROOF_ANY)
+			proof_backend_write(fd, scratch_fd, c->provider, &c->write);
+	}
+	settle(t);
+}
+
+bool stage_target_failed(struct stage_target *t, unsigned int place)
+{
+	for (unsigned int i = 0; i < t->nusable; i++)
+		if (t->candidate[i].provider->index == place) {
+			t->candidate[i].failed = true;
+			settle(t);
+			return true;
+		}
+	return false;
+}
+
+void stage_target_refresh(struct stage_target *t)
+{
+	settle(t);
 }

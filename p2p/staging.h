@@ -6,10 +6,10 @@
  *      0000:03:00.0  ----------.        ODP window  --- slot cache of CMB 0, of CMB 1, ...
  *      0000:05:00.0  -----------'--->   pinned window - slot cache of host memory
  *
- * Whoever has payload asks staging_route() once for the way it shall go (a slot cache and the
- * reason if that is not the CMB), and then takes slots from that cache. A CMB is on the way only if
- * the RNIC proved the path at this path MTU, and the drive proved that it reaches the pages. The
- * reason is part of the answer always, because the user asks "why is my I/O not P2P?".
+ * Whoever has payload calls staging_take() with the drive it is for. A CMB is used only if the RNIC
+ * proved the path at this path MTU and the drive proved that it reaches the pages; among those, the
+ * nearest to both, then the one with more room. The place, which is a CMB or the reason why it is
+ * host memory, is part of the answer always, because the user asks "why is my I/O not P2P?".
  *
  * One staging belongs to one reactor; created and destroyed by the control thread.
  */
@@ -18,82 +18,130 @@
 
 #include "p2p/proof.h"
 #include "p2p/slot.h"
+#include "p2p/topology.h"
 
-/* Where payload was staged, and if in host memory, why. Indexes counters: keep dense. */
-enum stage_reason {
-	STAGE_CMB,
-	STAGE_HOST_OFF,         /* cmb = off */
-	STAGE_HOST_NO_CMB,      /* no provider at all */
-	STAGE_HOST_NO_P2PDMA,   /* the kernel publishes none */
-	STAGE_HOST_NO_ODP,      /* the RNIC cannot map on demand */
-	STAGE_HOST_RNIC,        /* the RNIC's proof failed at this path MTU */
-	STAGE_HOST_UNREACHABLE, /* the drive's proof failed */
-	STAGE_HOST_EXHAUSTED,   /* all pages of the CMB in use */
-	STAGE_HOST_IN_CAPSULE,  /* the host sent the data in the capsule */
-	STAGE_NREASONS,
+/*
+ * Where payload was staged, and if in host memory, why: one small number, dense, because it indexes
+ * counters. 0 .. PROVIDER_MAX - 1 is the CMB of that index.
+ */
+enum stage_place {
+	STAGE_HOST_OFF = PROVIDER_MAX, /* cmb = off */
+	STAGE_HOST_NO_CMB,             /* no provider at all */
+	STAGE_HOST_NO_P2PDMA,          /* the kernel publishes none */
+	STAGE_HOST_NO_ODP,             /* the RNIC cannot map on demand */
+	STAGE_HOST_UNREACHABLE,        /* the drive's proof failed */
+	STAGE_HOST_LOST,               /* the CMB's drive is away */
+	STAGE_HOST_EXHAUSTED,          /* all pages of the CMB in use */
+	STAGE_HOST_RETRIED,            /* an I/O in CMB failed and was done again */
+	STAGE_HOST_IN_CAPSULE,         /* the host sent the data in the capsule */
+	STAGE_HOST_MTU, /* + enum ibv_mtu: the RNIC's proof failed at this path MTU */
+	STAGE_NPLACES = STAGE_HOST_MTU + IBV_MTU_4096 + 1,
 };
 
-/** stage_reason_name() - "cmb", "host: no ODP", ... for tables and logs. */
-const char *stage_reason_name(enum stage_reason reason);
+static inline bool stage_is_cmb(unsigned int place)
+{
+	return place < PROVIDER_MAX;
+}
 
-/* What a drive can be staged in: the outcome of its proofs. Filled by stage_target_init(). */
+/** stage_place_name() - "cmb 0000:03:00.0", "host: no ODP", "host: mtu 1024", ... into @buf. */
+const char *stage_place_name(const struct provider_set *set, unsigned int place, char *buf,
+			     size_t len);
+
+/* One provider as one drive sees it. */
+struct stage_candidate {
+	struct provider *provider;
+	struct p2p_path path;
+	struct proof read;  /* the drive writes into the pages */
+	struct proof write; /* the drive reads them; UNKNOWN: cannot be tried without harm */
+	bool failed;        /* an I/O failed in use: not taken until proved again */
+};
+
+enum stage_policy { STAGE_PREFER, STAGE_REQUIRE, STAGE_OFF };
+
+/* What a drive can be staged in: the outcome of its proofs. Filled by stage_target_prove(). */
 struct stage_target {
-	struct provider *provider; /* the best that was proved, or NULL */
-	enum stage_reason reason;  /* why none: OFF, NO_CMB, NO_P2PDMA or UNREACHABLE */
-	bool require;              /* never host memory */
-	char why[256];             /* the reason in words */
+	enum stage_policy policy;
+	struct p2p_client client;
+	struct stage_candidate candidate[PROVIDER_MAX]; /* usable ones first, nearest first */
+	unsigned int ncandidates, nusable;
+	enum stage_place reason; /* where nusable == 0: why */
+	char why[256];           /* in words, for the log */
 };
 
 struct staging {
-	struct provider_set *set; /* not owned */
-	struct window *odp;       /* NULL: see why_no_odp */
+	struct provider_set *set;   /* not owned */
+	struct slot_domain *domain; /* not owned */
+	struct window *odp;         /* NULL: see why_no_odp */
 	struct window *pinned;
 	struct slot_cache *cmb[PROVIDER_MAX]; /* by provider index; NULL without odp */
 	struct slot_cache *host;
+	struct p2p_client client; /* the RNIC */
 	char why_no_odp[192];
+	bool trust; /* tests only: use what was not proved */
 	/* private: */
 	uint8_t port_num;
+	struct p2p_path path[PROVIDER_MAX];
 	struct proof proof[PROVIDER_MAX][IBV_MTU_4096 + 1];
 };
 
-struct stage_route {
-	struct slot_cache *cache;
-	enum stage_reason reason;
+/* What staging_take() found. */
+struct stage_result {
+	struct slot *slot;       /* NULL: wait, or fail */
+	struct slot_cache *wait; /* where slot is NULL: whom to wait for; NULL: fail the command */
+	uint8_t place;           /* of the slot, or the one waited for */
 };
 
 /**
  * staging_create() - windows and caches on @pd, proofs through its port @port_num.
  * @odp_size, @host_size: bytes of the two windows. An RNIC without ODP, or no CMB, is no error: the
  * ODP window is left out. The size of the ODP window is halved until the RNIC takes it.
+ * @no_odp: tests only: as if the RNIC had no ODP.
  * Return: 0, -ENOMEM or the error of registering host memory.
  */
 __attribute__((warn_unused_result)) int staging_create(struct ibv_pd *pd, uint8_t port_num,
-						       struct provider_set *set, size_t odp_size,
-						       size_t host_size,
+						       struct provider_set *set,
+						       const struct topology *topo,
+						       struct slot_domain *domain, size_t odp_size,
+						       size_t host_size, bool no_odp,
 						       struct staging **ret_staging);
 
 /** staging_destroy() - no slot may be out. NULL is fine. */
 void staging_destroy(struct staging *st);
+
+/** staging_provider_changed() - provider @index is new, back, or shall be proved again: forget what
+ * was proved, make its cache if there is none yet. */
+void staging_provider_changed(struct staging *st, const struct topology *topo, unsigned int index);
 
 /** staging_proof() - the verdict on (this RNIC, provider, path MTU); proves on first demand, which
  * blocks for milliseconds. Control thread, before the connection carries commands. */
 const struct proof *staging_proof(struct staging *st, struct provider *p, enum ibv_mtu mtu);
 
 /**
- * staging_route() - the way for one namespace's payload on one connection.
+ * staging_take() - a slot for one command's payload.
  * @t: NULL for payload that the CPU makes or reads (admin commands): host memory.
- * O(1), no system call once proved. Any thread that owns @st.
+ * @mtu: the connection's path MTU.
+ * No lock; no system call where a slot is warm. Any thread that owns @st.
  */
-struct stage_route staging_route(struct staging *st, const struct stage_target *t,
-				 enum ibv_mtu mtu);
+struct stage_result staging_take(struct staging *st, const struct stage_target *t, enum ibv_mtu mtu,
+				 size_t len);
+
+/** staging_take_host() - as staging_take(), but host memory whatever the drive: @place is why. */
+struct stage_result staging_take_host(struct staging *st, uint8_t place, size_t len);
 
 /**
- * stage_target_init() - find the best provider for a drive by proof.
- * @fd:      the open device. @proof_len: bytes to read, see proof_backend().
- * @own_bdf: PCI address of the drive itself, or "": its own CMB comes first.
- * @off, @require: the namespace's policy.
+ * stage_target_prove() - what the drive can be staged in, found by proof; anew each time.
+ * @client: the drive's PCI functions. @fd: the open device. @len: bytes to read, see
+ * proof_backend(). @scratch_fd: a device on the same drive that may be overwritten, or -1.
+ * @t->policy is set by the caller; the rest is filled. Blocks for milliseconds.
  */
-void stage_target_init(struct stage_target *t, struct provider_set *set, int fd, size_t proof_len,
-		       const char *own_bdf, bool off, bool require);
+void stage_target_prove(struct stage_target *t, struct provider_set *set,
+			const struct topology *topo, int fd, size_t len, int scratch_fd);
+
+/** stage_target_failed() - an I/O on the drive failed in the CMB @place though it was proved: use
+ * it no more until it is proved again. Return: true the first time (worth a log line). */
+bool stage_target_failed(struct stage_target *t, unsigned int place);
+
+/** stage_target_refresh() - a provider was lost: sort the usable ones again. */
+void stage_target_refresh(struct stage_target *t);
 
 #endif

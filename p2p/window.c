@@ -6,6 +6,20 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* How a window comes to its memory. */
+struct window_backing {
+	const char *name;
+	/* Put pages of @p under the range from @page on: at least one, at most @npages; say which.
+	 */
+	int (*link)(struct iova_state *s, struct provider *p, uint32_t page, uint32_t npages,
+		    struct iova_extent *ret);
+	/* Take the pages of @e away from the range and give them back. */
+	int (*unlink)(struct iova_state *s, const struct iova_extent *e);
+	bool faults; /* the RNIC maps on demand: a prefetch may help */
+};
+
+static const struct window_backing odp_backing, pinned_backing;
+
 /* What the data path does with staged memory: RDMA READ sinks, RDMA WRITE and SEND sources. */
 #define ODP_CAPS_NEEDED (IBV_ODP_SUPPORT_READ | IBV_ODP_SUPPORT_WRITE | IBV_ODP_SUPPORT_SEND)
 
@@ -34,7 +48,11 @@ static int init_pages(struct window *w)
 	uint32_t npages = (uint32_t)(w->size / P2P_PAGE_SIZE);
 
 	w->page = calloc(npages, 1);
-	return w->page ? buddy_init(&w->free, npages) : -ENOMEM;
+	int err = w->page ? buddy_init(&w->free, npages) : -ENOMEM;
+
+	if (!err)
+		buddy_give(&w->free, 0, npages);
+	return err;
 }
 
 static int check_size(size_t size)
@@ -55,7 +73,7 @@ int window_create_odp(struct ibv_pd *pd, size_t size, struct window **ret_window
 
 	if (!w)
 		return -ENOMEM;
-	w->kind = WINDOW_ODP;
+	w->backing = &odp_backing;
 	w->size = size;
 	w->base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	err = w->base == MAP_FAILED ? -errno : init_pages(w);
@@ -80,7 +98,7 @@ int window_create_pinned(struct ibv_pd *pd, size_t size, struct window **ret_win
 
 	if (!w)
 		return -ENOMEM;
-	w->kind = WINDOW_PINNED;
+	w->backing = &pinned_backing;
 	w->size = size;
 	w->base = MAP_FAILED;
 	err = provider_create_host((uint32_t)(size / P2P_PAGE_SIZE), &w->host);
@@ -102,10 +120,9 @@ void window_destroy(struct window *w)
 {
 	if (!w)
 		return;
-	assert(w->stats.linked_pages == 0);
 	if (w->mr)
 		ibv_dereg_mr(w->mr);
-	if (w->kind == WINDOW_ODP && w->base != MAP_FAILED)
+	if (!w->host && w->base != MAP_FAILED)
 		munmap(w->base, w->size);
 	provider_destroy(w->host);
 	buddy_fini(&w->free);
@@ -118,16 +135,20 @@ static uint8_t *page_state(const struct iova_state *s)
 	return s->window->page + (size_t)(s->va - s->window->base) / P2P_PAGE_SIZE;
 }
 
+static uint8_t *page_va(const struct iova_state *s, uint32_t page)
+{
+	return s->va + (size_t)page * P2P_PAGE_SIZE;
+}
+
 int iova_try_alloc(struct window *w, struct iova_state *s, size_t size)
 {
-	if (size == 0 || size > w->size)
-		return -ENOSPC;
-
 	unsigned int order = buddy_order((uint32_t)((size + P2P_PAGE_SIZE - 1) / P2P_PAGE_SIZE));
-	uint32_t page = buddy_take(&w->free, order);
+	uint32_t page = size == 0 || size > w->size ? BUDDY_NONE : buddy_take(&w->free, order);
 
-	if (page == BUDDY_NONE)
+	if (page == BUDDY_NONE) {
+		w->stats.full++;
 		return -ENOSPC;
+	}
 	*s = (struct iova_state){ .window = w,
 				  .va = w->base + (size_t)page * P2P_PAGE_SIZE,
 				  .npages = UINT32_C(1) << order,
@@ -136,146 +157,244 @@ int iova_try_alloc(struct window *w, struct iova_state *s, size_t size)
 	return 0;
 }
 
-/*
- * Move pages between a pool and a window. The source keeps its mapping without pages (DONTUNMAP),
- * so neither side ever has a hole. A failing mremap may have unmapped the target already; a
- * stranger's mapping that landed there would be reachable by the RNIC, so the hole is closed at
- * once, and if it cannot be closed the process must not go on. EEXIST says that there is no hole:
- * mremap failed before it unmapped the target.
+/* ---- backings ----------------------------------------------------------------------------------
  */
-static int move_pages(uint8_t *from, uint8_t *to, size_t len)
+
+/* The largest run of pool pages that fits and is free. */
+static int odp_link(struct iova_state *s, struct provider *p, uint32_t page, uint32_t npages,
+		    struct iova_extent *ret)
 {
-	if (mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to)
-		return 0;
+	unsigned int order = 31 - (unsigned int)__builtin_clz(npages);
+	uint32_t pool_page;
 
-	int err = -errno;
+	while ((pool_page = buddy_take(&p->free, order)) == BUDDY_NONE)
+		if (order-- == 0)
+			return -ENOMEM;
+	*ret = (struct iova_extent){ p, pool_page, page, UINT32_C(1) << order };
 
-	if (mmap(to, len, PROT_NONE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != to &&
-	    errno != EEXIST)
-		abort();
+	size_t len = (size_t)ret->npages * P2P_PAGE_SIZE;
+	int err = p2p_move_pages(p->pool + (size_t)pool_page * P2P_PAGE_SIZE, page_va(s, page), len,
+				 true);
+
+	if (err)
+		buddy_give(&p->free, pool_page, ret->npages);
 	return err;
 }
 
-static size_t extent_len(const struct iova_extent *e)
+static int odp_unlink(struct iova_state *s, const struct iova_extent *e)
 {
-	return (size_t)P2P_PAGE_SIZE << e->order;
+	struct provider *p = e->provider;
+	int err =
+		p2p_move_pages(page_va(s, e->page), p->pool + (size_t)e->pool_page * P2P_PAGE_SIZE,
+			       (size_t)e->npages * P2P_PAGE_SIZE, true);
+
+	if (!err)
+		buddy_give(&p->free, e->pool_page, e->npages);
+	return err;
 }
 
-static int link_extent(struct iova_state *s, struct iova_extent *e)
+static const struct window_backing odp_backing = {
+	.name = "odp",
+	.link = odp_link,
+	.unlink = odp_unlink,
+	.faults = true,
+};
+
+/* The pool is the window: page n lies under page n. */
+static int pinned_link(struct iova_state *s, struct provider *p, uint32_t page, uint32_t npages,
+		       struct iova_extent *ret)
+{
+	if (p != s->window->host)
+		return -EINVAL;
+	*ret = (struct iova_extent){
+		.provider = p,
+		.pool_page = (uint32_t)((size_t)(s->va - s->window->base) / P2P_PAGE_SIZE) + page,
+		.page = page,
+		.npages = npages,
+	};
+	return 0;
+}
+
+static int pinned_unlink(struct iova_state *s, const struct iova_extent *e)
+{
+	(void)s;
+	(void)e;
+	return 0;
+}
+
+static const struct window_backing pinned_backing = {
+	.name = "pinned",
+	.link = pinned_link,
+	.unlink = pinned_unlink,
+};
+
+const char *window_backing_name(const struct window *w)
+{
+	return w->backing->name;
+}
+
+/* ---- link and unlink ---------------------------------------------------------------------------
+ */
+
+/* Bytes to pages. False: they are not whole pages of the range. */
+static bool to_pages(const struct iova_state *s, size_t offset, size_t size, uint32_t *ret_first,
+		     uint32_t *ret_npages)
+{
+	size_t len = (size_t)s->npages * P2P_PAGE_SIZE;
+
+	if ((offset | size) % P2P_PAGE_SIZE || size == 0 || size > len || offset > len - size)
+		return false;
+	*ret_first = (uint32_t)(offset / P2P_PAGE_SIZE);
+	*ret_npages = (uint32_t)(size / P2P_PAGE_SIZE);
+	return true;
+}
+
+static uint32_t count_linked(const struct iova_state *s, uint32_t first, uint32_t npages)
+{
+	const uint8_t *state = page_state(s) + first;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < npages; i++)
+		n += !!(state[i] & IOVA_PAGE_LINKED);
+	return n;
+}
+
+bool iova_linked(const struct iova_state *s, size_t offset, size_t size)
+{
+	uint32_t first, npages;
+
+	return to_pages(s, offset, size, &first, &npages) &&
+	       count_linked(s, first, npages) == npages;
+}
+
+/* Extents stay in the order of their pages. */
+static void insert_extent(struct iova_state *s, const struct iova_extent *e)
+{
+	unsigned int at = s->nextents++;
+
+	assert(at < IOVA_MAX_EXTENTS);
+	for (; at > 0 && s->extent[at - 1].page > e->page; at--)
+		s->extent[at] = s->extent[at - 1];
+	s->extent[at] = *e;
+}
+
+static void remove_extent(struct iova_state *s, unsigned int at)
+{
+	s->nextents--;
+	for (; at < s->nextents; at++)
+		s->extent[at] = s->extent[at + 1];
+}
+
+static void mark_linked(struct iova_state *s, const struct iova_extent *e)
 {
 	struct window *w = s->window;
-	uint8_t *pool = e->provider->pool + (size_t)e->pool_page * P2P_PAGE_SIZE;
-	uint8_t *va = s->va + (size_t)e->page * P2P_PAGE_SIZE;
-	int err = w->kind == WINDOW_ODP ? move_pages(pool, va, extent_len(e)) : 0;
-
-	if (err)
-		return err;
-
 	uint8_t flags = IOVA_PAGE_VALID | IOVA_PAGE_LINKED;
 
 	if (e->provider->kind == PROVIDER_CMB)
 		flags |= IOVA_PAGE_P2P;
-	memset(page_state(s) + e->page, flags, (size_t)1 << e->order);
+	memset(page_state(s) + e->page, flags, e->npages);
 	w->stats.links++;
-	w->stats.linked_pages += UINT64_C(1) << e->order;
+	w->stats.linked_pages += e->npages;
+}
+
+/* The part of @e that lies in the pages, and what is left of it on either side. */
+struct cut {
+	struct iova_extent left, middle, right;
+};
+
+static struct cut cut_extent(const struct iova_extent *e, uint32_t first, uint32_t npages)
+{
+	uint32_t end = first + npages, e_end = e->page + e->npages;
+	uint32_t from = e->page > first ? e->page : first, to = e_end < end ? e_end : end;
+	struct cut c = { *e, *e, *e };
+
+	c.left.npages = from - e->page;
+	c.middle.page = from;
+	c.middle.pool_page += from - e->page;
+	c.middle.npages = to - from;
+	c.right.page = to;
+	c.right.pool_page += to - e->page;
+	c.right.npages = e_end - to;
+	return c;
+}
+
+static int unlink_part(struct iova_state *s, unsigned int at, uint32_t first, uint32_t npages)
+{
+	struct cut c = cut_extent(&s->extent[at], first, npages);
+
+	if (s->nextents - 1u + !!c.left.npages + !!c.right.npages > IOVA_MAX_EXTENTS)
+		return -ENOSPC;
+
+	int err = s->window->backing->unlink(s, &c.middle);
+
+	if (err)
+		return err;
+	memset(page_state(s) + c.middle.page, IOVA_PAGE_VALID, c.middle.npages);
+	s->window->stats.unlinks++;
+	s->window->stats.linked_pages -= c.middle.npages;
+	remove_extent(s, at);
+	if (c.left.npages)
+		insert_extent(s, &c.left);
+	if (c.right.npages)
+		insert_extent(s, &c.right);
 	return 0;
 }
 
-static void unlink_extent(struct iova_state *s, struct iova_extent *e)
+int iova_unlink(struct iova_state *s, size_t offset, size_t size)
 {
-	struct window *w = s->window;
-	struct provider *p = e->provider;
+	uint32_t first, npages;
 
-	if (w->kind == WINDOW_ODP) {
-		uint8_t *va = s->va + (size_t)e->page * P2P_PAGE_SIZE;
-		int err = move_pages(va, p->pool + (size_t)e->pool_page * P2P_PAGE_SIZE,
-				     extent_len(e));
-
-		/* Pages that cannot leave the window (ENOMEM: too many mappings) stay linked and
-		 * taken; the range must not be handed out again. */
-		if (err)
-			abort();
-		buddy_give(&p->free, e->pool_page, e->order);
-	}
-	memset(page_state(s) + e->page, IOVA_PAGE_VALID, (size_t)1 << e->order);
-	w->stats.unlinks++;
-	w->stats.linked_pages -= UINT64_C(1) << e->order;
-}
-
-/* Pool pages for the part of the range from @page on: the largest run that fits and is free. */
-static int take_extent(const struct iova_state *s, struct provider *p, uint32_t page,
-		       struct iova_extent *e)
-{
-	unsigned int order = 31 - (unsigned int)__builtin_clz(s->npages - page);
-
-	*e = (struct iova_extent){ .provider = p, .page = page };
-	for (;; order--) {
-		e->pool_page = buddy_take(&p->free, order);
-		e->order = (uint8_t)order;
-		if (e->pool_page != BUDDY_NONE)
-			return 0;
-		if (order == 0)
-			return -ENOMEM;
-	}
-}
-
-static int link_pinned(struct iova_state *s, struct provider *p)
-{
-	struct iova_extent *e = &s->extent[0];
-
-	if (p != s->window->host)
+	if (!to_pages(s, offset, size, &first, &npages))
 		return -EINVAL;
-	*e = (struct iova_extent){
-		.provider = p,
-		.pool_page = (uint32_t)((size_t)(s->va - s->window->base) / P2P_PAGE_SIZE),
-		.order = s->order,
-	};
-	s->nextents = 1;
-	return link_extent(s, e);
+	for (unsigned int i = s->nextents; i > 0; i--) {
+		const struct iova_extent *e = &s->extent[i - 1];
+
+		if (e->page >= first + npages || e->page + e->npages <= first)
+			continue;
+
+		int err = unlink_part(s, i - 1, first, npages);
+
+		if (err)
+			return err;
+	}
+	return 0;
 }
 
-int iova_link(struct iova_state *s, struct provider *p)
+int iova_link(struct iova_state *s, size_t offset, struct provider *p, size_t size)
 {
-	uint32_t page = 0;
+	uint32_t first, npages;
 	int err = 0;
 
-	assert(s->nextents == 0);
-	if (s->window->kind == WINDOW_PINNED)
-		return link_pinned(s, p);
-	if (buddy_free_pages(&p->free) < s->npages)
-		return -ENOMEM;
-	while (page < s->npages && !err) {
-		struct iova_extent *e = &s->extent[s->nextents];
+	if (!to_pages(s, offset, size, &first, &npages))
+		return -EINVAL;
+	if (count_linked(s, first, npages))
+		return -EBUSY;
+	for (uint32_t done = 0; done < npages && !err;) {
+		struct iova_extent e;
 
-		if (s->nextents == IOVA_MAX_EXTENTS) {
-			err = -ENOMEM;
-			break;
+		err = s->nextents == IOVA_MAX_EXTENTS
+			      ? -ENOMEM
+			      : s->window->backing->link(s, p, first + done, npages - done, &e);
+		if (!err) {
+			insert_extent(s, &e);
+			mark_linked(s, &e);
+			done += e.npages;
 		}
-		err = take_extent(s, p, page, e);
-		if (err)
-			break;
-		err = link_extent(s, e);
-		if (err) {
-			buddy_give(&p->free, e->pool_page, e->order);
-			break;
-		}
-		s->nextents++;
-		page += UINT32_C(1) << e->order;
 	}
-	if (err)
-		iova_unlink(s);
+	/* what came in goes out again; with no mapping to spare for that, it stays: -ENOMEM both */
+	if (err && iova_unlink(s, offset, size))
+		return -ENOMEM;
 	return err;
 }
 
-void iova_sync(struct iova_state *s)
+void iova_sync(struct iova_state *s, size_t offset, size_t size)
 {
 	struct window *w = s->window;
-	struct ibv_sge sge = { .addr = (uintptr_t)s->va,
-			       .length = s->npages * P2P_PAGE_SIZE,
+	struct ibv_sge sge = { .addr = (uintptr_t)s->va + offset,
+			       .length = (uint32_t)size,
 			       .lkey = w->mr->lkey };
 
-	if (w->kind != WINDOW_ODP || w->no_advise)
+	if (!w->backing->faults || w->no_advise)
 		return;
 	if (ibv_advise_mr(w->mr->pd, IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE, IBV_ADVISE_MR_FLAG_FLUSH,
 			  &sge, 1))
@@ -284,24 +403,21 @@ void iova_sync(struct iova_state *s)
 		w->stats.syncs++;
 }
 
-void iova_unlink(struct iova_state *s)
-{
-	while (s->nextents)
-		unlink_extent(s, &s->extent[--s->nextents]);
-}
-
 void iova_free(struct iova_state *s)
 {
 	struct window *w = s->window;
 
 	assert(s->nextents == 0);
 	memset(page_state(s), 0, s->npages);
-	buddy_give(&w->free, (uint32_t)((size_t)(s->va - w->base) / P2P_PAGE_SIZE), s->order);
+	buddy_give(&w->free, (uint32_t)((size_t)(s->va - w->base) / P2P_PAGE_SIZE), s->npages);
 	*s = (struct iova_state){ 0 };
 }
 
-void iova_destroy(struct iova_state *s)
+int iova_destroy(struct iova_state *s)
 {
-	iova_unlink(s);
-	iova_free(s);
+	int err = iova_unlink(s, 0, (size_t)s->npages * P2P_PAGE_SIZE);
+
+	if (!err)
+		iova_free(s);
+	return err;
 }

@@ -3,30 +3,20 @@
 
 #include <inttypes.h>
 
-static const char *place_name(const struct namespace *ns, enum stage_reason reason, char *buf,
-			      size_t len)
-{
-	if (reason == STAGE_CMB && ns->stage.provider)
-		snprintf(buf, len, "cmb %s", ns->stage.provider->name);
-	else
-		snprintf(buf, len, "%s", stage_reason_name(reason));
-	return buf;
-}
-
-static void print_direction(const struct subsystem *s, const struct namespace *ns, int dir,
-			    FILE *out)
+static void print_direction(const struct provider_set *set, const struct subsystem *s,
+			    const struct namespace *ns, int dir, FILE *out)
 {
 	const struct stage_account *a = &ns->account[dir];
 	uint64_t sum = 0;
 	char place[64];
 
-	for (unsigned int i = 0; i < STAGE_NREASONS; i++)
+	for (unsigned int i = 0; i < STAGE_NPLACES; i++)
 		sum += a->bytes[i];
-	for (unsigned int i = 0; i < STAGE_NREASONS; i++)
+	for (unsigned int i = 0; i < STAGE_NPLACES; i++)
 		if (a->bytes[i])
 			fprintf(out, "%-40s %4u %-6s %-24s %14" PRIu64 " %5.1f%%\n", s->nqn,
 				ns->nsid, dir == DATA_H2C - 1 ? "write" : "read",
-				place_name(ns, i, place, sizeof(place)), a->bytes[i],
+				stage_place_name(set, i, place, sizeof(place)), a->bytes[i],
 				100.0 * (double)a->bytes[i] / (double)sum);
 	if (a->errors)
 		fprintf(out, "%-40s %4u %-6s %-24s %14" PRIu64 "\n", s->nqn, ns->nsid,
@@ -40,7 +30,7 @@ void target_print_accounting(const struct target *t, FILE *out)
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		for (size_t n = 0; n < t->subsystems[i].nnamespaces; n++)
 			for (int dir = 1; dir >= 0; dir--)
-				print_direction(&t->subsystems[i], &t->subsystems[i].namespaces[n],
-						dir, out);
+				print_direction(t->set, &t->subsystems[i],
+						&t->subsystems[i].namespaces[n], dir, out);
 	fflush(out);
 }

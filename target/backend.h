@@ -15,16 +15,17 @@ struct nvmf_req;
 struct reactor;
 
 struct backend_info {
-	uint64_t nlb;      /* logical blocks */
-	uint8_t lba_shift; /* log2 of the logical block in bytes, 9..12 */
-	bool write_cache;  /* volatile: Flush means something */
-	char own_bdf[32];  /* PCI address of the drive, "" if none */
-	int fd;            /* for proofs */
+	uint64_t nlb;              /* logical blocks */
+	uint8_t lba_shift;         /* log2 of the logical block in bytes, 9..12 */
+	bool write_cache;          /* volatile: Flush means something */
+	unsigned int major, minor; /* of the block device, or of the one that holds the file */
+	int fd;                    /* for proofs */
 };
 
 struct backend {
 	const struct backend_ops *ops;
 	struct backend_info info;
+	bool lost; /* the device is gone: every command is answered with a retryable status */
 };
 
 struct backend_ops {
@@ -32,6 +33,12 @@ struct backend_ops {
 	/* Read or write: req->data, req->len bytes, at byte @offset; @fua: write through. */
 	void (*rw)(struct backend *b, struct nvmf_req *req, uint64_t offset, bool fua);
 	void (*flush)(struct backend *b, struct nvmf_req *req);
+	/* Is the device gone (for good: one that comes back at the same address is another)? Asks
+	 * sysfs. */
+	bool (*gone)(const struct backend *b);
+	/* Open a lost device again. 0; or negative errno and *@ret_why, -ESTALE if another device
+	 * is there now. */
+	int (*reopen)(struct backend *b, const char **ret_why);
 	void (*close)(struct backend *b);
 };
 

@@ -17,6 +17,9 @@
 struct block {
 	struct backend backend;
 	struct reactor *reactor;
+	char *path;
+	bool file;
+	char identity[128]; /* WWID or the like, "" if it has none */
 };
 
 static struct block *block_of(struct backend *b)
@@ -47,6 +50,8 @@ static uint16_t status_of(int res, enum data_dir dir)
 	case EINTR:
 	case ENOMEM:
 	case EBUSY:
+	case ENODEV:
+	case ENXIO:
 		return NVME_NS_NOT_READY;
 	default:
 		return NVME_INTERNAL_ERROR;
@@ -61,7 +66,8 @@ static void rw_done(struct uring_op *op, int res)
 	struct nvmf_req *req = (void *)((uint8_t *)op - offsetof(struct nvmf_req, op));
 
 	if (res < 0) {
-		nvmf_req_complete(req, status_of(res, req->dir));
+		if (!io_retry_in_host_memory(req, res))
+			nvmf_req_complete(req, status_of(res, req->dir));
 		return;
 	}
 	if (res == 0) { /* the device became smaller than we told the host */
@@ -94,7 +100,10 @@ static void submit_rw(struct nvmf_req *req)
 
 static void block_rw(struct backend *b, struct nvmf_req *req, uint64_t offset, bool fua)
 {
-	(void)b;
+	if (b->lost) {
+		nvmf_req_complete(req, NVME_NS_NOT_READY);
+		return;
+	}
 	req->op.done = rw_done;
 	req->offset = offset;
 	req->done_len = 0;
@@ -112,6 +121,12 @@ static void flush_done(struct uring_op *op, int res)
 static void block_flush(struct backend *b, struct nvmf_req *req)
 {
 	struct block *blk = block_of(b);
+
+	if (b->lost) {
+		nvmf_req_complete(req, NVME_NS_NOT_READY);
+		return;
+	}
+
 	struct io_uring_sqe *sqe = reactor_sqe(blk->reactor);
 
 	req->op.done = flush_done;
@@ -143,57 +158,29 @@ static int sysfs_text(dev_t dev, const char *file, char *buf, size_t len)
 	return 0;
 }
 
-/* The PCI function right under a disk: .../0000:03:00.0/nvme/nvme0/nvme0n1, or with native
- * multipath the head's address in .../nvme-subsystem/.../nvme0n1 which names no function: then ask
- * the one path. */
-static void find_own_bdf(dev_t dev, char *bdf, size_t len)
+/* What tells this drive from another at the same path. A partition's is its disk's. */
+static void read_identity(struct block *b, dev_t dev)
 {
-	char link[128], real[PATH_MAX], address[64];
+	static const char *const files[] = { "wwid",           "../wwid", "device/wwid",
+					     "../device/wwid", "dm/uuid", "md/uuid" };
 
-	bdf[0] = '\0';
-	snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(dev), minor(dev));
-	if (!realpath(link, real))
-		return;
-
-	char *nvme = strstr(real, "/nvme/nvme");
-
-	if (nvme) {
-		*nvme = '\0';
-		strlcpy(bdf, strrchr(real, '/') + 1, len);
-		return;
-	}
-
-	/* a head nvmeXnY: its controllers are nvme-subsystem's children; the drive has one */
-	char *head = strrchr(real, '/');
-	char path[PATH_MAX];
-	unsigned int instance;
-
-	if (!head || sscanf(head, "/nvme%un", &instance) != 1)
-		return;
-	snprintf(path, sizeof(path), "/sys/class/nvme/nvme%u/address", instance);
-
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-
-	ssize_t n = read(fd, address, sizeof(address) - 1);
-
-	close(fd);
-	if (n > 0) {
-		address[n] = '\0';
-		address[strcspn(address, "\n")] = '\0';
-		strlcpy(bdf, address, len);
-	}
+	b->identity[0] = '\0';
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && !b->identity[0]; i++)
+		if (sysfs_text(dev, files[i], b->identity, sizeof(b->identity)))
+			b->identity[0] = '\0';
 }
 
 static int read_geometry(struct block *b, const struct stat *st, const char **ret_why)
 {
 	struct backend_info *info = &b->backend.info;
+	dev_t dev = S_ISREG(st->st_mode) ? st->st_dev : st->st_rdev;
 	uint64_t size;
 	int lba_len;
 	char text[32];
 
+	b->file = S_ISREG(st->st_mode);
+	info->major = major(dev);
+	info->minor = minor(dev);
 	if (S_ISREG(st->st_mode)) {
 		info->lba_shift = FILE_LBA_SHIFT;
 		info->nlb = (uint64_t)st->st_size >> FILE_LBA_SHIFT;
@@ -214,21 +201,73 @@ static int read_geometry(struct block *b, const struct stat *st, const char **re
 		return -ENODEV;
 	info->write_cache = sysfs_text(st->st_rdev, "queue/write_cache", text, sizeof(text)) ||
 			    strcmp(text, "write through") != 0;
-	find_own_bdf(st->st_rdev, info->own_bdf, sizeof(info->own_bdf));
+	read_identity(b, st->st_rdev);
 	return 0;
+}
+
+static int open_device(struct block *b, const char **ret_why)
+{
+	struct stat st;
+
+	*ret_why = "cannot be opened";
+	b->backend.info.fd = open(b->path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (b->backend.info.fd < 0 || fstat(b->backend.info.fd, &st) < 0)
+		return -errno;
+	if (S_ISBLK(st.st_mode) || S_ISREG(st.st_mode))
+		return read_geometry(b, &st, ret_why);
+	*ret_why = "is neither a block device nor a file";
+	return -ENODEV;
 }
 
 static void block_close(struct backend *b)
 {
 	if (b->info.fd >= 0)
 		close(b->info.fd);
+	free(block_of(b)->path);
 	free(block_of(b));
+}
+
+/* While our descriptor is open its number is not given to another device (block/genhd.c). */
+static bool block_gone(const struct backend *b)
+{
+	char path[64];
+
+	if (((const struct block *)b)->file)
+		return false;
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", b->info.major, b->info.minor);
+	return access(path, F_OK) < 0;
+}
+
+/* The new device takes the place of the old under the same descriptor, in one step: whatever is in
+ * flight on the old one keeps that and ends. */
+static int block_reopen(struct backend *b, const char **ret_why)
+{
+	struct block *old = block_of(b), now = { .path = old->path };
+	int err = open_device(&now, ret_why);
+
+	if (!err && (now.backend.info.nlb != b->info.nlb ||
+		     now.backend.info.lba_shift != b->info.lba_shift ||
+		     strcmp(now.identity, old->identity) != 0)) {
+		*ret_why = "another drive, or one of another size, is there now";
+		err = -ESTALE;
+	}
+	if (!err && dup3(now.backend.info.fd, b->info.fd, O_CLOEXEC) < 0)
+		err = -errno;
+	if (now.backend.info.fd >= 0)
+		close(now.backend.info.fd);
+	if (err)
+		return err;
+	b->info.major = now.backend.info.major;
+	b->info.minor = now.backend.info.minor;
+	return 0;
 }
 
 static const struct backend_ops block_ops = {
 	.name = "block",
 	.rw = block_rw,
 	.flush = block_flush,
+	.gone = block_gone,
+	.reopen = block_reopen,
 	.close = block_close,
 };
 
@@ -236,24 +275,16 @@ int backend_block_open(struct reactor *r, const char *path, struct backend **ret
 		       const char **ret_why)
 {
 	struct block *b = calloc(1, sizeof(*b));
-	struct stat st;
 	int err;
 
 	*ret_why = "no memory";
 	if (!b)
 		return -ENOMEM;
 	b->backend.ops = &block_ops;
+	b->backend.info.fd = -1;
 	b->reactor = r;
-	*ret_why = "cannot be opened";
-	b->backend.info.fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (b->backend.info.fd < 0 || fstat(b->backend.info.fd, &st) < 0) {
-		err = -errno;
-	} else if (!S_ISBLK(st.st_mode) && !S_ISREG(st.st_mode)) {
-		*ret_why = "is neither a block device nor a file";
-		err = -ENODEV;
-	} else {
-		err = read_geometry(b, &st, ret_why);
-	}
+	b->path = strdup(path);
+	err = b->path ? open_device(b, ret_why) : -ENOMEM;
 	if (err) {
 		block_close(&b->backend);
 		return err;

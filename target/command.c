@@ -130,7 +130,7 @@ static void account(struct nvmf_req *req, uint16_t status)
 		return;
 	}
 	a->commands++;
-	a->bytes[req->reason] += req->len;
+	a->bytes[req->place] += req->len;
 }
 
 void nvmf_req_complete(struct nvmf_req *req, uint16_t status)

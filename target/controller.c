@@ -34,13 +34,16 @@ bool target_has_controller(const struct target *t, uint16_t cntlid)
 /* ---- life -------------------------------------------------------------------------------------
  */
 
+/* In-capsule data lands in host memory. Where payload can be staged in CMB, now or when a lost one
+ * is back, none is offered, so that small writes go that way too. */
 static uint32_t announced_in_capsule_len(const struct subsystem *s, const struct config_port *port)
 {
-	/* In-capsule data lands in host memory. Where payload can be staged in CMB none is offered,
-	 * so that small writes go that way too. */
-	for (size_t i = 0; i < s->nnamespaces; i++)
-		if (s->namespaces[i].stage.provider || s->namespaces[i].stage.require)
+	for (size_t i = 0; i < s->nnamespaces; i++) {
+		const struct stage_target *st = &s->namespaces[i].stage;
+
+		if (st->nusable || st->reason == STAGE_HOST_LOST || st->policy == STAGE_REQUIRE)
 			return 0;
+	}
 	return port->in_capsule_data_len;
 }
 

@@ -19,7 +19,7 @@
 
 /* What was staged where; in a direction's order of enum data_dir minus one. */
 struct stage_account {
-	uint64_t bytes[STAGE_NREASONS];
+	uint64_t bytes[STAGE_NPLACES];
 	uint64_t commands;
 	uint64_t errors;
 };
@@ -28,12 +28,14 @@ struct stage_account {
 struct namespace
 {
 	const struct config_namespace *conf;
+	struct subsystem *subsys;
 	uint32_t nsid;
 	struct backend *backend;
 	uint64_t nlb;
 	uint8_t lba_shift;
 	uuid_t uuid;
 	struct stage_target stage;
+	int scratch_fd;                  /* -1: none */
 	struct stage_account account[2]; /* [dir - 1] */
 };
 
@@ -78,7 +80,10 @@ struct controller {
 struct target {
 	const struct config *conf;
 	struct provider_set *set;
+	const struct topology *topo;
 	struct reactor *reactor;
+	void (*trouble)(void *arg); /* may be NULL */
+	void *trouble_arg;
 	struct subsystem *subsystems; /* [0] is discovery */
 	size_t nsubsystems;
 	uint32_t mdts_len; /* bytes */
@@ -144,6 +149,10 @@ void controller_disconnect(struct controller *c);
 void async_event_request(struct nvmf_req *req);
 void keep_alive(struct nvmf_req *req);
 void abort_command(struct nvmf_req *req);
+
+/* io.c: an I/O on the payload in a CMB ended with the negative errno @err. True: it is done again,
+ * in host memory; false: complete the command. */
+bool io_retry_in_host_memory(struct nvmf_req *req, int err);
 
 /* subsystem.c */
 struct subsystem *subsystem_find(struct target *t, const char *nqn);

@@ -1,5 +1,9 @@
 /* Read, Write, Flush: NVM Command Set 1.1, 3.3. */
 #include "target/core.h"
+#include "target/log.h"
+
+#include <errno.h>
+#include <string.h>
 
 static uint64_t slba_of(const struct nvmf_req *req)
 {
@@ -36,4 +40,28 @@ void flush_execute(struct nvmf_req *req)
 		b->ops->flush(b, req);
 	else
 		nvmf_req_complete(req, NVME_OK);
+}
+
+/*
+ * What an I/O in a CMB says when it is the CMB and not the drive: the pages are gone (EFAULT), the
+ * drive cannot reach them (EINVAL since 6.17, EREMOTEIO before), or one of the two is being taken
+ * away (EIO, ENODEV). EIO may be the medium too, but then host memory will say so again.
+ */
+bool io_retry_in_host_memory(struct nvmf_req *req, int err)
+{
+	struct target *t = req->queue->target;
+	struct stage_target *stage = &req->ns->stage;
+
+	if (!stage_is_cmb(req->place) || (err != -EFAULT && err != -EINVAL && err != -EREMOTEIO &&
+					  err != -EIO && err != -ENODEV))
+		return false;
+	if ((err == -EINVAL || err == -EREMOTEIO) && stage_target_failed(stage, req->place))
+		log_warn(
+			"namespace %u of %s: the drive refused an I/O in the CMB of %s (%s): not used until it is proved again (SIGUSR2)",
+			req->ns->nsid, req->ns->subsys->nqn, t->set->provider[req->place]->name,
+			strerror(-err));
+	if (t->trouble)
+		t->trouble(t->trouble_arg);
+	req->queue->ops->restage(req);
+	return true;
 }

@@ -74,7 +74,7 @@ static uint64_t bytes_in(const struct stage_account *a)
 {
 	uint64_t sum = 0;
 
-	for (unsigned int i = 0; i < STAGE_NREASONS; i++)
+	for (unsigned int i = 0; i < STAGE_NPLACES; i++)
 		sum += a->bytes[i];
 	return sum;
 }

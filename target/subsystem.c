@@ -3,9 +3,13 @@
 #include "target/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libnvme.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 /* Name-based UUIDs (RFC 9562, version 5) under this one keep identifiers stable over restarts. A
  * namespace never shows its drive's own: a host that shares a kernel with the drive would ignore it
@@ -53,6 +57,84 @@ static size_t proof_len(const struct namespace *ns)
 	return size < 65536 ? (size_t)size : 65536;
 }
 
+static enum stage_policy policy_of(enum config_cmb cmb)
+{
+	static const enum stage_policy policy[] = {
+		[CONFIG_CMB_PREFER] = STAGE_PREFER,
+		[CONFIG_CMB_REQUIRE] = STAGE_REQUIRE,
+		[CONFIG_CMB_OFF] = STAGE_OFF,
+	};
+
+	return policy[cmb];
+}
+
+static void log_stage(const struct namespace *ns)
+{
+	const struct stage_target *st = &ns->stage;
+
+	if (st->nusable || st->policy == STAGE_OFF)
+		log_info("namespace %u of %s: %s, staged in %s", ns->nsid, ns->subsys->nqn,
+			 ns->conf->device, st->nusable ? st->why : "host memory as configured");
+	else
+		log_warn("namespace %u of %s: %s, %s: %s", ns->nsid, ns->subsys->nqn,
+			 ns->conf->device,
+			 st->policy == STAGE_REQUIRE ? "commands will fail (cmb = \"require\")"
+						     : "staged in host memory",
+			 st->why);
+	if (st->nusable && st->candidate[0].write.verdict == PROOF_UNKNOWN)
+		log_info("namespace %u of %s: that it writes from CMB rightly is not proved: %s",
+			 ns->nsid, ns->subsys->nqn, st->candidate[0].write.why);
+}
+
+static void prove(struct target *t, struct namespace *ns)
+{
+	struct stage_target before = ns->stage;
+	const struct backend_info *info = &ns->backend->info;
+
+	topology_block_client(t->topo, info->major, info->minor, &ns->stage.client);
+	stage_target_prove(&ns->stage, t->set, t->topo, info->fd, proof_len(ns), ns->scratch_fd);
+	if (strcmp(before.why, ns->stage.why) != 0)
+		log_stage(ns);
+}
+
+static int scratch_error(const struct namespace *ns, struct config_diag *diag, int err,
+			 const char *why)
+{
+	*diag = (struct config_diag){ .line = ns->conf->where.line };
+	strlcpy(diag->file, ns->conf->where.file, sizeof(diag->file));
+	snprintf(diag->what, sizeof(diag->what), "namespace %u of %s: scratch %s: %s", ns->nsid,
+		 ns->subsys->nqn, ns->conf->scratch, why);
+	snprintf(
+		diag->fix, sizeof(diag->fix),
+		"name a partition of the same drive of at least 64 KiB that nobody uses, or leave it out");
+	return err;
+}
+
+/* O_EXCL: nobody may have it mounted. It must lie on the same drive, or it would prove another. */
+static int open_scratch(struct target *t, struct namespace *ns, struct config_diag *diag)
+{
+	struct p2p_client drive, scratch;
+	struct stat st;
+
+	ns->scratch_fd = -1;
+	if (!ns->conf->scratch)
+		return 0;
+	ns->scratch_fd = open(ns->conf->scratch, O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC);
+	if (ns->scratch_fd < 0 || fstat(ns->scratch_fd, &st) < 0)
+		return scratch_error(ns, diag, -errno, strerror(errno));
+	if (!S_ISBLK(st.st_mode))
+		return scratch_error(ns, diag, -ENOTBLK, "is no block device");
+	topology_block_client(t->topo, ns->backend->info.major, ns->backend->info.minor, &drive);
+	topology_block_client(t->topo, major(st.st_rdev), minor(st.st_rdev), &scratch);
+	if (drive.n == 0 || drive.n != scratch.n ||
+	    memcmp(drive.bdf, scratch.bdf, drive.n * sizeof(drive.bdf[0])) != 0)
+		return scratch_error(ns, diag, -EXDEV, "is not on the namespace's drive");
+	if (major(st.st_rdev) == ns->backend->info.major &&
+	    minor(st.st_rdev) == ns->backend->info.minor)
+		return scratch_error(ns, diag, -EEXIST, "is the namespace itself");
+	return 0;
+}
+
 static int open_namespace(struct target *t, struct subsystem *s, struct namespace *ns,
 			  const struct config_namespace *conf, struct config_diag *diag)
 {
@@ -69,21 +151,18 @@ static int open_namespace(struct target *t, struct subsystem *s, struct namespac
 		return err;
 	}
 	ns->conf = conf;
+	ns->subsys = s;
 	ns->nsid = conf->nsid;
 	ns->nlb = ns->backend->info.nlb;
 	ns->lba_shift = ns->backend->info.lba_shift;
 	set_ns_uuid(s, ns);
-	stage_target_init(&ns->stage, t->set, ns->backend->info.fd, proof_len(ns),
-			  ns->backend->info.own_bdf, conf->cmb == CONFIG_CMB_OFF,
-			  conf->cmb == CONFIG_CMB_REQUIRE);
-	if (ns->stage.provider || conf->cmb == CONFIG_CMB_OFF)
-		log_info("namespace %u of %s: %s, staged in %s", ns->nsid, s->nqn, conf->device,
-			 ns->stage.provider ? ns->stage.why : "host memory as configured");
-	else
-		log_warn("namespace %u of %s: %s, %s: %s", ns->nsid, s->nqn, conf->device,
-			 ns->stage.require ? "commands will fail (cmb = \"require\")"
-					   : "staged in host memory",
-			 ns->stage.why);
+	ns->stage.policy = policy_of(conf->cmb);
+	err = open_scratch(t, ns, diag);
+	if (err) {
+		ns->backend->ops->close(ns->backend);
+		return err;
+	}
+	prove(t, ns);
 	return 0;
 }
 
@@ -115,8 +194,8 @@ static void open_discovery(struct subsystem *s)
 	LIST_INIT(&s->controllers);
 }
 
-int target_create(const struct config *c, struct provider_set *set, struct reactor *r,
-		  struct target **ret_target, struct config_diag *diag)
+int target_create(const struct config *c, struct provider_set *set, const struct topology *topo,
+		  struct reactor *r, struct target **ret_target, struct config_diag *diag)
 {
 	struct target *t = calloc(1, sizeof(*t));
 	int err = 0;
@@ -126,6 +205,7 @@ int target_create(const struct config *c, struct provider_set *set, struct react
 		return -ENOMEM;
 	t->conf = c;
 	t->set = set;
+	t->topo = topo;
 	t->reactor = r;
 	t->mdts_len = c->max_transfer_len;
 	t->next_cntlid = 1;
@@ -154,12 +234,110 @@ void target_destroy(struct target *t)
 		struct subsystem *s = &t->subsystems[i];
 
 		assert(LIST_EMPTY(&s->controllers));
-		for (size_t n = 0; n < s->nnamespaces; n++)
+		for (size_t n = 0; n < s->nnamespaces; n++) {
+			if (s->namespaces[n].scratch_fd >= 0)
+				close(s->namespaces[n].scratch_fd);
 			s->namespaces[n].backend->ops->close(s->namespaces[n].backend);
+		}
 		free(s->namespaces);
 	}
 	free(t->subsystems);
 	free(t);
+}
+
+/* ---- drives that come and go -------------------------------------------------------------------
+ */
+
+#define FOR_EACH_NAMESPACE(t, ns)                                                                  \
+	for (size_t s_ = 0; s_ < (t)->nsubsystems; s_++)                                           \
+		for (struct namespace *ns = (t)->subsystems[s_].namespaces,                        \
+				      *end_ = ns + (t)->subsystems[s_].nnamespaces;                \
+		     ns < end_; ns++)
+
+void target_prove(struct target *t)
+{
+	FOR_EACH_NAMESPACE(t, ns)
+	if (!ns->backend->lost)
+		prove(t, ns);
+}
+
+void target_provider_lost(struct target *t)
+{
+	FOR_EACH_NAMESPACE(t, ns)
+	stage_target_refresh(&ns->stage);
+}
+
+static void reopen(struct namespace *ns, bool *ret_back)
+{
+	const char *why;
+	int err = ns->backend->ops->reopen(ns->backend, &why);
+
+	if (!err) {
+		ns->backend->lost = false;
+		*ret_back = true;
+		log_info("namespace %u of %s: %s is back", ns->nsid, ns->subsys->nqn,
+			 ns->conf->device);
+	} else if (err == -ESTALE) {
+		log_debug("namespace %u of %s: %s: %s", ns->nsid, ns->subsys->nqn, ns->conf->device,
+			  why);
+	}
+}
+
+unsigned int target_check_devices(struct target *t, bool *ret_back)
+{
+	unsigned int nlost = 0;
+
+	*ret_back = false;
+	FOR_EACH_NAMESPACE(t, ns)
+	{
+		struct backend *b = ns->backend;
+
+		if (!b->lost && b->ops->gone(b)) {
+			b->lost = true;
+			log_warn(
+				"namespace %u of %s: %s is gone; commands are answered with Namespace Not Ready until it is back",
+				ns->nsid, ns->subsys->nqn, ns->conf->device);
+		}
+		if (b->lost)
+			reopen(ns, ret_back);
+		nlost += b->lost;
+	}
+	return nlost;
+}
+
+void target_on_trouble(struct target *t, void (*trouble)(void *arg), void *arg)
+{
+	t->trouble = trouble;
+	t->trouble_arg = arg;
+}
+
+static void report_namespace(const struct namespace *ns, struct report *report)
+{
+	char client[160];
+
+	snprintf(client, sizeof(client), "drive %s%s%s",
+		 ns->stage.client.n ? ns->stage.client.bdf[0] : "", ns->stage.client.n ? " " : "",
+		 ns->conf->device);
+	for (unsigned int i = 0; i < ns->stage.ncandidates; i++) {
+		const struct stage_candidate *c = &ns->stage.candidate[i];
+		struct report_row row = { .provider = c->provider->name,
+					  .client = client,
+					  .path = &c->path,
+					  .state = c->provider->state };
+
+		row.operation = "drive writes CMB";
+		row.proof = &c->read;
+		report_add(report, &row);
+		row.operation = "drive reads CMB";
+		row.proof = &c->write;
+		report_add(report, &row);
+	}
+}
+
+void target_report(const struct target *t, struct report *report)
+{
+	FOR_EACH_NAMESPACE(t, ns)
+	report_namespace(ns, report);
 }
 
 void target_stop(struct target *t)

@@ -16,6 +16,7 @@
 #define TARGET_TARGET_H
 
 #include "config/config.h"
+#include "p2p/report.h"
 #include "p2p/staging.h"
 #include "target/nvme_wire.h"
 #include "target/reactor.h"
@@ -48,8 +49,8 @@ struct nvmf_req {
 	uint32_t len; /* bytes of payload */
 
 	/* set by the transport before nvmf_req_execute() */
-	uint8_t *data;            /* len bytes of staged memory */
-	enum stage_reason reason; /* where that is, for the accounting */
+	uint8_t *data; /* len bytes of staged memory */
+	uint8_t place; /* where that is (enum stage_place), for the accounting */
 
 	/* private: of whoever executes it */
 	struct uring_op op;
@@ -62,6 +63,10 @@ struct nvmf_req {
 struct nvmf_queue_ops {
 	/* The CQE is ready and, for DATA_C2H with status 0, so are len bytes of data. */
 	void (*respond)(struct nvmf_req *req);
+	/* An I/O failed in the CMB its payload is staged in: stage it in host memory instead, fetch
+	 * the host's data again if it is a write, and execute it again; or, if the namespace may
+	 * have no host memory, complete it with a retryable status. */
+	void (*restage)(struct nvmf_req *req);
 	/* End the connection; the transport answers with nvmf_queue_fini() once all is drained. May
 	 * be called more than once, and from within any call into the target. */
 	void (*disconnect)(struct nvmf_queue *q);
@@ -94,12 +99,13 @@ struct nvmf_queue {
 
 /**
  * target_create() - open every namespace's device, prove its staging, and be ready for connections.
- * @c and @set must outlive the target. Blocks. On failure @diag says which file and line, and what
- * to do. Return: 0 or negative errno.
+ * @c, @set and @topo must outlive the target. Blocks. On failure @diag says which file and line,
+ * and what to do. Return: 0 or negative errno.
  */
 __attribute__((warn_unused_result)) int target_create(const struct config *c,
-						      struct provider_set *set, struct reactor *r,
-						      struct target **ret_target,
+						      struct provider_set *set,
+						      const struct topology *topo,
+						      struct reactor *r, struct target **ret_target,
 						      struct config_diag *diag);
 
 /** target_destroy() - close the devices; no queue may be left. NULL is fine. */
@@ -111,6 +117,24 @@ void target_stop(struct target *t);
 /** target_has_controller() - is there a controller with this ID? For the check of CM private data.
  */
 bool target_has_controller(const struct target *t, uint16_t cntlid);
+
+/** target_prove() - prove again what every namespace can be staged in, and log what changed. Blocks
+ * for milliseconds a namespace. Control thread, hosts may be connected. */
+void target_prove(struct target *t);
+
+/** target_provider_lost() - a provider is LOST: no namespace uses it any more. */
+void target_provider_lost(struct target *t);
+
+/** target_check_devices() - find namespaces whose device is gone, and open again those whose device
+ * is back. Return: how many are without a device now. *@ret_back: one came back, prove it. */
+unsigned int target_check_devices(struct target *t, bool *ret_back);
+
+/** target_on_trouble() - have @trouble called when an I/O failed as it does when a drive goes away.
+ */
+void target_on_trouble(struct target *t, void (*trouble)(void *arg), void *arg);
+
+/** target_report() - the drives' part of the table of paths. */
+void target_report(const struct target *t, struct report *report);
 
 /** target_print_accounting() - per namespace and direction, the bytes staged where and why. */
 void target_print_accounting(const struct target *t, FILE *out);

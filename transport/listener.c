@@ -96,8 +96,9 @@ static void on_reap(struct ev_loop *loop, ev_prepare *w, int revents)
 /* ---- life -------------------------------------------------------------------------------------
  */
 
-int transport_create(const struct config *c, struct provider_set *set, struct target *t,
-		     struct reactor *reactor, struct transport **ret_transport)
+int transport_create(const struct config *c, struct provider_set *set, const struct topology *topo,
+		     struct slot_domain *domain, struct target *t, struct reactor *reactor,
+		     const struct transport_test *test, struct transport **ret_transport)
 {
 	struct transport *tr = calloc(1, sizeof(*tr));
 
@@ -105,6 +106,9 @@ int transport_create(const struct config *c, struct provider_set *set, struct ta
 		return -ENOMEM;
 	tr->conf = c;
 	tr->set = set;
+	tr->topo = topo;
+	tr->domain = domain;
+	tr->test = *test;
 	tr->target = t;
 	tr->loop = reactor->loop;
 	LIST_INIT(&tr->rnics);
@@ -141,7 +145,7 @@ static int resolve(const struct config_port *port, struct sockaddr_storage *ret)
 	return 0;
 }
 
-static int listen_on(struct transport *tr, struct listener *l)
+static int bind_to(struct transport *tr, struct listener *l)
 {
 	struct sockaddr_storage addr;
 	int one = 1;
@@ -155,9 +159,7 @@ static int listen_on(struct transport *tr, struct listener *l)
 	if (addr.ss_family == AF_INET6 &&
 	    rdma_set_option(l->id, RDMA_OPTION_ID, RDMA_OPTION_ID_AFONLY, &one, sizeof(one)))
 		return -errno;
-	if (rdma_bind_addr(l->id, (struct sockaddr *)&addr) || rdma_listen(l->id, BACKLOG))
-		return -errno;
-	return 0;
+	return rdma_bind_addr(l->id, (struct sockaddr *)&addr) ? -errno : 0;
 }
 
 /* Prove at the MTU that the RNIC's port has now, before a host waits for it. (A wildcard address
@@ -172,15 +174,17 @@ static void prove_early(struct transport *tr, struct listener *l)
 		rnic_prove(r, attr.active_mtu);
 }
 
-int transport_listen(struct transport *tr, struct config_diag *diag)
+static int bind_ports(struct transport *tr, bool listening, struct config_diag *diag)
 {
 	for (size_t i = 0; i < tr->conf->nports; i++) {
 		struct listener *l = &tr->listeners[i];
 
 		*l = (struct listener){ .transport = tr, .port = &tr->conf->ports[i] };
 
-		int err = listen_on(tr, l);
+		int err = bind_to(tr, l);
 
+		if (!err && listening && rdma_listen(l->id, BACKLOG))
+			err = -errno;
 		if (err) {
 			*diag = (struct config_diag){ .line = l->port->where.line };
 			strlcpy(diag->file, l->port->where.file, sizeof(diag->file));
@@ -193,10 +197,29 @@ int transport_listen(struct transport *tr, struct config_diag *diag)
 			return err;
 		}
 		prove_early(tr, l);
-		log_info("port %u: listening on %s port %s", l->port->id, l->port->address,
-			 l->port->service);
+		if (listening)
+			log_info("port %u: listening on %s port %s", l->port->id, l->port->address,
+				 l->port->service);
 	}
 	return 0;
+}
+
+int transport_listen(struct transport *tr, struct config_diag *diag)
+{
+	return bind_ports(tr, true, diag);
+}
+
+int transport_probe(struct transport *tr, struct config_diag *diag)
+{
+	return bind_ports(tr, false, diag);
+}
+
+void transport_provider_changed(struct transport *tr, unsigned int index)
+{
+	struct rnic *r;
+
+	LIST_FOREACH (r, &tr->rnics, entry)
+		rnic_provider_changed(r, index);
 }
 
 void transport_stop(struct transport *tr)
@@ -234,36 +257,4 @@ void transport_destroy(struct transport *tr)
 		rdma_destroy_event_channel(tr->cm);
 	free(tr->listeners);
 	free(tr);
-}
-
-void transport_print_staging(const struct transport *tr, FILE *out)
-{
-	struct rnic *r;
-
-	LIST_FOREACH (r, &tr->rnics, entry) {
-		const struct staging *st = r->staging;
-		const char *name = ibv_get_device_name(r->verbs->device);
-
-		if (!st->odp)
-			fprintf(out, "%s: no P2P staging: %s\n", name, st->why_no_odp);
-		for (unsigned int i = 0; i < tr->set->n; i++) {
-			const struct slot_cache *c = st->cmb[i];
-
-			if (c)
-				fprintf(out,
-					"%s: CMB of %s: slots warm %llu, linked %llu, evicted %llu, waited %llu; in use %u\n",
-					name, tr->set->provider[i]->name,
-					(unsigned long long)c->stats.hits,
-					(unsigned long long)c->stats.linked,
-					(unsigned long long)c->stats.evictions,
-					(unsigned long long)c->stats.waits, c->ntaken);
-		}
-		fprintf(out,
-			"%s: host memory: slots warm %llu, linked %llu, evicted %llu, waited %llu; in use %u\n",
-			name, (unsigned long long)st->host->stats.hits,
-			(unsigned long long)st->host->stats.linked,
-			(unsigned long long)st->host->stats.evictions,
-			(unsigned long long)st->host->stats.waits, st->host->ntaken);
-	}
-	fflush(out);
 }

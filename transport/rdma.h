@@ -8,6 +8,7 @@
 #ifndef TRANSPORT_RDMA_H
 #define TRANSPORT_RDMA_H
 
+#include "p2p/loopback.h"
 #include "transport/nvme_rdma_wire.h"
 #include "transport/transport.h"
 
@@ -29,7 +30,13 @@ struct rnic {
 	unsigned int cq_size, cq_used;
 	unsigned int cq_events; /* not acknowledged yet: an ack takes a mutex, so in batches */
 	struct staging *staging;
-	bool proof_logged[IBV_MTU_4096 + 1];
+	bool mtu_used[IBV_MTU_4096 + 1]; /* path MTUs that connections had: proved */
+	/* cmb_flush = "rdma-read" */
+	struct loopback flush;
+	unsigned int flush_out;
+	uint64_t rdma_flushes, cpu_flushes;
+	bool flush_broken; /* to be made anew when none is out */
+	uint8_t port_num;
 	ev_io cq_ready, async_ready;
 	ev_idle cq_more;
 	LIST_ENTRY(rnic) entry;
@@ -57,6 +64,7 @@ enum request_state {
 	REQ_FREE,
 	REQ_WAIT_SLOT,    /* for staging memory */
 	REQ_READING_HOST, /* for the RDMA READ of the host's data */
+	REQ_FLUSHING,     /* for the read-back that proves that data to be in the CMB */
 	REQ_AT_TARGET,    /* for the command's execution */
 	REQ_SENDING,      /* for the completion of the response SEND */
 };
@@ -73,12 +81,11 @@ struct request {
 	bool invalidate;
 	/* ours */
 	struct slot *slot;
-	struct slot_cache *waiting_for; /* REQ_WAIT_SLOT */
-	struct slot_waiter waiter;
-	struct nvme_cqe *cqe; /* in registered memory */
+	struct slot_waiter waiter; /* REQ_WAIT_SLOT */
+	struct nvme_cqe *cqe;      /* in registered memory */
 	struct ibv_sge data_sge, cqe_sge;
 	struct ibv_send_wr data_wr, send_wr;
-	struct wr read, write, send;
+	struct wr read, write, send, flush;
 	STAILQ_ENTRY(request) entry;
 };
 
@@ -115,6 +122,9 @@ struct listener {
 struct transport {
 	const struct config *conf;
 	struct provider_set *set;
+	const struct topology *topo;
+	struct slot_domain *domain;
+	struct transport_test test;
 	struct target *target;
 	struct ev_loop *loop;
 	struct rdma_event_channel *cm;
@@ -131,6 +141,8 @@ int rnic_get(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
 	     struct rnic **ret_rnic);
 void rnic_destroy(struct rnic *r);
 void rnic_prove(struct rnic *r, enum ibv_mtu mtu);
+bool rnic_can_flush(struct rnic *r);
+void rnic_provider_changed(struct rnic *r, unsigned int index);
 
 /* conn.c */
 enum nvme_rdma_cm_status cm_parse_request(const void *data, size_t len,

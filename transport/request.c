@@ -1,9 +1,13 @@
 /*
  * A command's way: capsule, SGL, staging, RDMA, execution, response.
  *
- *      FREE --capsule--> WAIT_SLOT --> READING_HOST --> AT_TARGET --> SENDING --> FREE
- *                           |______________(C2H)___________^  ^
- *                  (no data, in-capsule data)_________________|
+ *      FREE --capsule--> WAIT_SLOT --> READING_HOST --> [FLUSHING] --> AT_TARGET --> SENDING -->
+ * FREE
+ *                           |______________(C2H)_________________________^  ^
+ *                  (no data, in-capsule data)_______________________________|
+ *
+ * An I/O that fails in a CMB goes from AT_TARGET back to WAIT_SLOT or READING_HOST, once, with host
+ * memory.
  */
 #include "transport/rdma.h"
 #include "target/log.h"
@@ -11,6 +15,7 @@
 #include <assert.h>
 
 static void start_request(struct conn *c, struct recv *recv);
+static void restage(struct nvmf_req *nvmf);
 
 /* ---- receives ---------------------------------------------------------------------------------
  */
@@ -87,7 +92,8 @@ static void set_state(struct request *req, enum request_state next)
 	static const uint8_t allowed[] = {
 		[REQ_FREE] = 1 << REQ_AT_TARGET,
 		[REQ_WAIT_SLOT] = 1 << REQ_READING_HOST | 1 << REQ_AT_TARGET | 1 << REQ_FREE,
-		[REQ_READING_HOST] = 1 << REQ_AT_TARGET | 1 << REQ_FREE,
+		[REQ_READING_HOST] = 1 << REQ_FLUSHING | 1 << REQ_AT_TARGET | 1 << REQ_FREE,
+		[REQ_FLUSHING] = 1 << REQ_AT_TARGET | 1 << REQ_FREE,
 		[REQ_AT_TARGET] = 1 << REQ_WAIT_SLOT | 1 << REQ_READING_HOST | 1 << REQ_SENDING |
 				  1 << REQ_FREE,
 		[REQ_SENDING] = 1 << REQ_FREE,
@@ -125,6 +131,82 @@ static void fail_request(struct request *req, uint16_t status)
 	nvmf_req_complete(&req->nvmf, status);
 }
 
+static void execute(struct request *req)
+{
+	set_state(req, REQ_AT_TARGET);
+	nvmf_req_execute(&req->nvmf);
+}
+
+/* ---- flush: is the host's data in the CMB? ------------------------------------------------------
+ *
+ * The completion of an RDMA READ says that the RNIC sent the data on its way: the completion goes
+ * to host memory, the data to another drive, and PCIe orders only what takes one way. A read of the
+ * last bytes takes the data's way and cannot overtake it (PCIe 6.0, 2.4.1, table of ordering
+ * rules).
+ */
+
+#define FLUSH_LEN 8u
+
+static void flush_failed(struct request *req)
+{
+	set_state(req, REQ_AT_TARGET);
+	restage(&req->nvmf); /* the pages are gone, and the host's data with them */
+}
+
+static void flush_done(struct wr *wr, const struct ibv_wc *wc)
+{
+	struct request *req = (void *)((uint8_t *)wr - offsetof(struct request, flush));
+	struct rnic *r = req->conn->rnic;
+
+	r->flush_out--;
+	if (req->conn->state == CONN_DRAINING) {
+		release(req);
+	} else if (wc->status == IBV_WC_SUCCESS) {
+		execute(req);
+	} else {
+		r->flush_broken = true;
+		flush_failed(req);
+	}
+}
+
+/* The RNIC sends the last bytes to itself: it must read them from the CMB to do so. No rkey of ours
+ * is needed, nobody gets remote access to a window. False: it cannot be posted. */
+static bool post_flush(struct request *req, const uint8_t *last)
+{
+	struct rnic *r = req->conn->rnic;
+	struct ibv_sge sge = { (uintptr_t)last, FLUSH_LEN, req->slot->lkey };
+	struct ibv_send_wr *bad,
+		wr = { .wr_id = (uintptr_t)&req->flush,
+		       .sg_list = &sge,
+		       .num_sge = 1,
+		       .opcode = IBV_WR_RDMA_WRITE,
+		       .send_flags = IBV_SEND_SIGNALED,
+		       .wr.rdma = { (uintptr_t)r->flush.far_buf,
+				    r->flush.far_mr ? r->flush.far_mr->rkey : 0 } };
+
+	if (!rnic_can_flush(r) || ibv_post_send(r->flush.near, &wr, &bad))
+		return false;
+	r->flush_out++;
+	r->rdma_flushes++;
+	return true;
+}
+
+static void flush(struct request *req)
+{
+	uint8_t *last = req->slot->va + req->nvmf.len - FLUSH_LEN;
+	uint8_t bytes[FLUSH_LEN];
+
+	set_state(req, REQ_FLUSHING);
+	if (req->conn->transport->conf->cmb_flush == CONFIG_FLUSH_RDMA_READ &&
+	    post_flush(req, last))
+		return;
+	req->conn->rnic->cpu_flushes++;
+	if (provider_peek(req->slot->cache->provider, last, bytes, FLUSH_LEN))
+		flush_failed(req);
+	else
+		execute(req);
+}
+
 /* ---- RDMA READ: the host's data ----------------------------------------------------------------
  */
 
@@ -137,8 +219,11 @@ static void read_done(struct wr *wr, const struct ibv_wc *wc)
 		release(req);
 		return;
 	}
-	set_state(req, REQ_AT_TARGET);
-	nvmf_req_execute(&req->nvmf);
+	if (stage_is_cmb(req->nvmf.place) &&
+	    req->conn->transport->conf->cmb_flush != CONFIG_FLUSH_NONE)
+		flush(req);
+	else
+		execute(req);
 }
 
 static void read_host(struct request *req)
@@ -176,49 +261,66 @@ static void slot_ready(struct request *req, struct slot *slot)
 	nvmf_req_execute(&req->nvmf);
 }
 
+static void stage(struct request *req);
+
+/* Without a slot: the CMB is lost, then there may be another place; or nobody will give one back.
+ */
 static void waited_slot_ready(struct slot_waiter *w, struct slot *slot)
 {
 	struct request *req = (void *)((uint8_t *)w - offsetof(struct request, waiter));
 
-	req->waiting_for = NULL;
-	slot_ready(req, slot);
+	if (slot) {
+		slot_ready(req, slot);
+	} else if (w->cache->provider->state != PROVIDER_ACTIVE) {
+		stage(req);
+	} else {
+		set_state(req, REQ_AT_TARGET);
+		fail_request(req, NVME_NS_NOT_READY);
+	}
 }
 
-static void wait_for_slot(struct request *req, struct slot_cache *cache)
+static void staged(struct request *req, const struct stage_result *r)
 {
-	set_state(req, REQ_WAIT_SLOT);
-	req->waiting_for = cache;
-	req->waiter.len = req->nvmf.len;
-	req->waiter.ready = waited_slot_ready;
-	slot_wait(cache, &req->waiter);
+	req->nvmf.place = r->place;
+	if (r->slot) {
+		slot_ready(req, r->slot);
+	} else if (r->wait) {
+		if (req->state != REQ_WAIT_SLOT)
+			set_state(req, REQ_WAIT_SLOT);
+		req->waiter.len = req->nvmf.len;
+		req->waiter.ready = waited_slot_ready;
+		slot_wait(r->wait, &req->waiter);
+	} else {
+		if (req->state == REQ_WAIT_SLOT)
+			set_state(req, REQ_AT_TARGET);
+		fail_request(req, NVME_NS_NOT_READY);
+	}
 }
 
-/* CMB if the route leads there; host memory if CMB is used up and the policy allows; else wait. */
 static void stage(struct request *req)
 {
-	struct staging *st = req->conn->rnic->staging;
-	const struct stage_target *t = nvmf_req_stage(&req->nvmf);
-	struct stage_route route = staging_route(st, t, req->conn->path_mtu);
+	struct stage_result r = staging_take(req->conn->rnic->staging, nvmf_req_stage(&req->nvmf),
+					     req->conn->path_mtu, req->nvmf.len);
 
-	if (t && t->require &&
-	    (route.reason != STAGE_CMB || !slot_possible(route.cache, req->nvmf.len))) {
+	staged(req, &r);
+}
+
+static void restage(struct nvmf_req *nvmf)
+{
+	struct request *req = (struct request *)nvmf;
+	struct stage_result r;
+
+	if (req->conn->state == CONN_DRAINING) {
+		release(req);
+		return;
+	}
+	give_slot(req);
+	if (nvmf_req_stage(nvmf)->policy == STAGE_REQUIRE) {
 		fail_request(req, NVME_NS_NOT_READY);
 		return;
 	}
-
-	struct slot *slot = slot_take(route.cache, req->nvmf.len);
-
-	if (!slot && route.reason == STAGE_CMB && !(t && t->require)) {
-		route = (struct stage_route){ st->host, STAGE_HOST_EXHAUSTED };
-		slot = slot_take(route.cache, req->nvmf.len);
-	}
-	req->nvmf.reason = route.reason;
-	if (slot)
-		slot_ready(req, slot);
-	else if (slot_possible(route.cache, req->nvmf.len))
-		wait_for_slot(req, route.cache);
-	else
-		fail_request(req, NVME_INTERNAL_ERROR | NVME_DNR);
+	r = staging_take_host(req->conn->rnic->staging, STAGE_HOST_RETRIED, nvmf->len);
+	staged(req, &r);
 }
 
 /* ---- SGL ----------------------------------------------------------------------------------------
@@ -252,7 +354,7 @@ static uint16_t map_in_capsule(struct request *req)
 	if (len != req->nvmf.len)
 		return NVME_SGL_DATA_LENGTH_INVALID | NVME_DNR;
 	req->nvmf.data = req->recv->in_capsule + offset;
-	req->nvmf.reason = STAGE_HOST_IN_CAPSULE;
+	req->nvmf.place = STAGE_HOST_IN_CAPSULE;
 	return NVME_OK;
 }
 
@@ -397,6 +499,7 @@ static void disconnect(struct nvmf_queue *q)
 
 const struct nvmf_queue_ops conn_queue_ops = {
 	.respond = respond,
+	.restage = restage,
 	.disconnect = disconnect,
 };
 
@@ -413,6 +516,7 @@ void conn_init_requests(struct conn *c)
 		req->read.done = read_done;
 		req->write.done = write_done;
 		req->send.done = send_done;
+		req->flush.done = flush_done;
 		STAILQ_INSERT_TAIL(&c->free_reqs, req, entry);
 	}
 }
@@ -426,8 +530,7 @@ void conn_cancel_requests(struct conn *c)
 
 		if (req->state != REQ_WAIT_SLOT)
 			continue;
-		slot_unwait(req->waiting_for, &req->waiter);
-		req->waiting_for = NULL;
+		slot_unwait(&req->waiter);
 		release(req);
 	}
 }

@@ -11,6 +11,7 @@
 #define POLL_BATCH     32
 #define POLL_BUDGET    256 /* completions a turn, then others get theirs */
 #define ACK_BATCH      64
+#define FLUSH_DEPTH    512 /* beyond it, the CPU reads */
 
 static void poll_cq(struct rnic *r)
 {
@@ -94,6 +95,7 @@ static int create_queues(struct rnic *r)
 		return -errno;
 	r->cq_size =
 		r->attr.max_cqe < CQ_ENTRIES_MAX ? (unsigned int)r->attr.max_cqe : CQ_ENTRIES_MAX;
+	r->cq_used = FLUSH_DEPTH + 2;
 	r->cq = ibv_create_cq(r->verbs, (int)r->cq_size, r, r->channel, 0);
 	if (!r->cq)
 		return -errno;
@@ -118,6 +120,36 @@ static void watch(struct rnic *r)
 	ev_io_start(r->transport->loop, &r->async_ready);
 }
 
+/* ---- flush -------------------------------------------------------------------------------------
+ */
+
+static void start_flush(struct rnic *r)
+{
+	struct ibv_port_attr port;
+	int err = -EIO;
+
+	if (ibv_query_port(r->verbs, r->port_num, &port) == 0)
+		err = loopback_init(&r->flush, r->pd, r->cq, r->port_num, port.active_mtu,
+				    FLUSH_DEPTH, P2P_PAGE_SIZE);
+	if (err)
+		log_warn(
+			"rnic %s: no queue pair for cmb_flush = \"rdma-read\": %s; the CPU reads instead",
+			ibv_get_device_name(r->verbs->device), strerror(-err));
+}
+
+bool rnic_can_flush(struct rnic *r)
+{
+	if (r->flush_broken && r->flush_out == 0) {
+		r->flush_broken = false;
+		loopback_fini(&r->flush);
+		start_flush(r);
+	}
+	return r->flush.near && !r->flush_broken && r->flush_out < FLUSH_DEPTH;
+}
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
 static int rnic_create(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
 		       struct rnic **ret_rnic)
 {
@@ -127,19 +159,24 @@ static int rnic_create(struct transport *tr, struct ibv_context *verbs, uint8_t 
 		return -ENOMEM;
 	r->transport = tr;
 	r->verbs = verbs;
+	r->port_num = port_num;
 
 	int err = -ibv_query_device(verbs, &r->attr);
 
 	if (!err)
 		err = create_queues(r);
 	if (!err)
-		err = staging_create(r->pd, port_num, tr->set, tr->conf->window_size,
-				     tr->conf->host_memory, &r->staging);
+		err = staging_create(r->pd, port_num, tr->set, tr->topo, tr->domain,
+				     tr->conf->window_size, tr->conf->host_memory, tr->test.no_odp,
+				     &r->staging);
 	if (err) {
 		log_error("rnic %s: %s", ibv_get_device_name(verbs->device), strerror(-err));
 		rnic_destroy(r);
 		return err;
 	}
+	r->staging->trust = tr->test.trust;
+	if (tr->conf->cmb_flush == CONFIG_FLUSH_RDMA_READ)
+		start_flush(r);
 	watch(r);
 	LIST_INSERT_HEAD(&tr->rnics, r, entry);
 	if (tr->set->n && !r->staging->odp)
@@ -172,6 +209,7 @@ void rnic_destroy(struct rnic *r)
 		ev_io_stop(r->transport->loop, &r->async_ready);
 		LIST_REMOVE(r, entry);
 	}
+	loopback_fini(&r->flush);
 	staging_destroy(r->staging);
 	if (r->cq) {
 		ibv_ack_cq_events(r->cq, r->cq_events);
@@ -199,18 +237,34 @@ static const char *verdict_text(const struct proof *proof)
 	return "not tried";
 }
 
+static void prove_provider(struct rnic *r, struct provider *p, enum ibv_mtu mtu)
+{
+	const struct proof *proof;
+
+	if (p->state != PROVIDER_ACTIVE)
+		return;
+	proof = staging_proof(r->staging, p, mtu);
+	log_msg(proof->verdict == PROOF_NONE ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+		"rnic %s, CMB of %s, path MTU %u: %s%s%s", ibv_get_device_name(r->verbs->device),
+		p->name, proof_mtu_bytes(mtu), verdict_text(proof), proof->why[0] ? "; " : "",
+		proof->why);
+}
+
 void rnic_prove(struct rnic *r, enum ibv_mtu mtu)
 {
-	if (!r->staging->odp || r->proof_logged[mtu])
+	if (!r->staging->odp || r->mtu_used[mtu])
 		return;
-	r->proof_logged[mtu] = true;
-	for (unsigned int i = 0; i < r->transport->set->n; i++) {
-		struct provider *p = r->transport->set->provider[i];
-		const struct proof *proof = staging_proof(r->staging, p, mtu);
+	r->mtu_used[mtu] = true;
+	for (unsigned int i = 0; i < r->transport->set->n; i++)
+		prove_provider(r, r->transport->set->provider[i], mtu);
+}
 
-		log_msg(proof->verdict == PROOF_NONE ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
-			"rnic %s, CMB of %s, path MTU %u: %s%s%s",
-			ibv_get_device_name(r->verbs->device), p->name, proof_mtu_bytes(mtu),
-			verdict_text(proof), proof->why[0] ? "; " : "", proof->why);
-	}
+void rnic_provider_changed(struct rnic *r, unsigned int index)
+{
+	staging_provider_changed(r->staging, r->transport->topo, index);
+	if (!r->staging->odp)
+		return;
+	for (enum ibv_mtu mtu = IBV_MTU_256; mtu <= IBV_MTU_4096; mtu++)
+		if (r->mtu_used[mtu])
+			prove_provider(r, r->transport->set->provider[index], mtu);
 }

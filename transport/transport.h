@@ -20,12 +20,18 @@
 
 struct transport;
 
+/* What only tests switch on, to see what the proofs are good for. */
+struct transport_test {
+	bool trust;  /* use CMBs that were not proved */
+	bool no_odp; /* as if no RNIC had on-demand paging */
+};
+
 /** transport_create() - no port listens yet. All pointers must outlive it. Return: 0 or negative
  * errno (-ENODEV: no RDMA device or no rdma_cm). */
-__attribute__((warn_unused_result)) int transport_create(const struct config *c,
-							 struct provider_set *set, struct target *t,
-							 struct reactor *reactor,
-							 struct transport **ret_transport);
+__attribute__((warn_unused_result)) int transport_create(
+	const struct config *c, struct provider_set *set, const struct topology *topo,
+	struct slot_domain *domain, struct target *t, struct reactor *reactor,
+	const struct transport_test *test, struct transport **ret_transport);
 
 /**
  * transport_listen() - listen on every configured port, and prove the CMBs on the RNICs that the
@@ -34,6 +40,18 @@ __attribute__((warn_unused_result)) int transport_create(const struct config *c,
  */
 __attribute__((warn_unused_result)) int transport_listen(struct transport *tr,
 							 struct config_diag *diag);
+
+/** transport_probe() - prove on the RNICs of the configured ports, without listening. Return and
+ * @diag as transport_listen(). */
+__attribute__((warn_unused_result)) int transport_probe(struct transport *tr,
+							struct config_diag *diag);
+
+/** transport_provider_changed() - provider @index is new, back, or shall be proved again: on every
+ * RNIC in use, at every path MTU seen. Blocks for milliseconds each. */
+void transport_provider_changed(struct transport *tr, unsigned int index);
+
+/** transport_report() - the RNICs' part of the table of paths. */
+void transport_report(const struct transport *tr, struct report *report);
 
 /** transport_stop() - listen no more and disconnect every connection; they end in the loop. */
 void transport_stop(struct transport *tr);
@@ -44,7 +62,8 @@ bool transport_idle(const struct transport *tr);
 /** transport_destroy() - release all; only when idle. NULL is fine. */
 void transport_destroy(struct transport *tr);
 
-/** transport_print_staging() - per RNIC and provider, the proof and the slot cache's counters. */
+/** transport_print_staging() - per provider its pages, per RNIC and provider the slot cache's and
+ * the windows' counters. */
 void transport_print_staging(const struct transport *tr, FILE *out);
 
 #endif

@@ -93,18 +93,19 @@ disconnect_host() {
 	nvme disconnect -n "$NQN" >/dev/null || fail "nvme disconnect"
 }
 
-# 512 B to 1 MiB, mixed. Each job has its own part of the drive, so that no two writes overlap.
-MIXED=512/12:1k/12:3k/12:4k/12:12k/12:64k/12:100k/8:256k/10:1m/10
+# 512 B to 1 MiB, mixed; a caller may want another mix. Each job has its own part of the drive, so that no two writes overlap.
+MIXED=${MIXED:-512/12:1k/12:3k/12:4k/12:12k/12:64k/12:100k/8:256k/10:1m/10}
 
-# verified_io DEVICE [SIZE-PER-JOB]: random writes of mixed sizes, then every byte read and compared.
+# verified_io DEVICE [SIZE-PER-JOB [FIO-OPTION...]]: random writes of mixed sizes, then every byte read and compared.
 verified_io() {
-	local size=${2:-24m}
-	fio --name=verify --filename="$1" --direct=1 --ioengine=io_uring --iodepth=32 --numjobs=2 \
+	local device=$1 size=${2:-24m}
+	shift $(($# > 2 ? 2 : $#))
+	fio --name=verify --filename="$device" --direct=1 --ioengine=io_uring --iodepth=32 --numjobs=2 \
 		--rw=randwrite --bssplit="$MIXED" --size="$size" --offset_increment=256m \
-		--verify=crc32c --verify_fatal=1 --do_verify=1 --verify_state_save=0 --serialize_overlap=1 --randseed="${SEED:-42}" \
+		--verify=crc32c --verify_fatal=1 --do_verify=1 --verify_state_save=0 --serialize_overlap=1 --randseed="${SEED:-42}" "$@" \
 		--group_reporting --output=/tmp/fio.log --output-format=normal ||
-		fail "fio on $1: $(tail -n 30 /tmp/fio.log)"
-	grep -q 'err= 0' /tmp/fio.log || fail "fio on $1: $(cat /tmp/fio.log)"
+		fail "fio on $device: $(tail -n 30 /tmp/fio.log)"
+	grep -q 'err= 0' /tmp/fio.log || fail "fio on $device: $(cat /tmp/fio.log)"
 }
 
 # staged NSID DIRECTION: the places and shares in the daemon's last table, one a line.

@@ -1,15 +1,18 @@
 /* Buddy allocator, window, slot cache and provider discovery, against slow and obvious twins. The
  * window's memory region is a dummy: linking is memory management, no RNIC takes part. */
 #include "p2p/provider.c"
+#include "p2p/window.c"
+
 #include "p2p/slot.c"
 #include "p2p/staging.h"
 
 #include <check.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 /* xorshift: the same numbers every run, on every machine */
-static uint32_t random_state;
+static _Thread_local uint32_t random_state;
 
 static uint32_t random_below(uint32_t n)
 {
@@ -46,6 +49,7 @@ START_TEST(buddy_never_hands_out_a_page_twice)
 
 	random_state = 1;
 	ck_assert_int_eq(buddy_init(&b, NPAGES), 0);
+	buddy_give(&b, 0, NPAGES);
 	for (unsigned int i = random_ops(200000); i; i--) {
 		if (nruns < NRUNS && random_below(2)) {
 			struct run run = { .order = random_below(8) };
@@ -68,13 +72,13 @@ START_TEST(buddy_never_hands_out_a_page_twice)
 			runs[victim] = runs[--nruns];
 			memset(owner + run.page, 0, 1u << run.order);
 			nused -= 1u << run.order;
-			buddy_give(&b, run.page, run.order);
+			buddy_give(&b, run.page, 1u << run.order);
 		}
 		ck_assert_uint_eq(buddy_free_pages(&b), NPAGES - nused);
 	}
 	while (nruns) {
 		nruns--;
-		buddy_give(&b, runs[nruns].page, runs[nruns].order);
+		buddy_give(&b, runs[nruns].page, 1u << runs[nruns].order);
 	}
 	/* all merged again: the largest run is to be had, hours of mixed sizes or not */
 	ck_assert_uint_eq(buddy_take(&b, 9), 0);
@@ -87,12 +91,33 @@ START_TEST(buddy_gives_all_pages_and_then_none)
 	struct buddy b;
 
 	ck_assert_int_eq(buddy_init(&b, 7), 0);
+	ck_assert_uint_eq(buddy_take(&b, 0), BUDDY_NONE); /* none is free before some are given */
+	buddy_give(&b, 0, 7);
 	for (int i = 0; i < 7; i++)
 		ck_assert_uint_ne(buddy_take(&b, 0), BUDDY_NONE);
 	ck_assert_uint_eq(buddy_take(&b, 0), BUDDY_NONE);
 	ck_assert_uint_eq(buddy_free_pages(&b), 0);
 	buddy_fini(&b);
 	ck_assert_int_eq(buddy_init(&b, 0), -EINVAL);
+}
+END_TEST
+
+START_TEST(buddy_takes_exactly_the_pages_asked_for)
+{
+	struct buddy b;
+
+	ck_assert_int_eq(buddy_init(&b, 64), 0);
+	buddy_give(&b, 0, 64);
+	ck_assert(buddy_take_range(&b, 5, 22));
+	ck_assert_uint_eq(buddy_free_pages(&b), 42);
+	ck_assert(!buddy_take_range(&b, 20, 10)); /* 20..26 are out */
+	ck_assert_uint_eq(buddy_free_pages(&b), 42);
+	ck_assert(buddy_take_range(&b, 27, 37));
+	ck_assert(buddy_take_range(&b, 0, 5));
+	ck_assert_uint_eq(buddy_take(&b, 0), BUDDY_NONE);
+	buddy_give(&b, 0, 64);
+	ck_assert_uint_eq(buddy_take(&b, 6), 0);
+	buddy_fini(&b);
 }
 END_TEST
 
@@ -117,12 +142,13 @@ static struct window *make_window(size_t size)
 {
 	struct window *w = calloc(1, sizeof(*w));
 
-	w->kind = WINDOW_ODP;
+	w->backing = &odp_backing;
 	w->size = size;
 	w->base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ck_assert_ptr_ne(w->base, MAP_FAILED);
 	w->page = calloc(size / P2P_PAGE_SIZE, 1);
 	ck_assert_int_eq(buddy_init(&w->free, (uint32_t)(size / P2P_PAGE_SIZE)), 0);
+	buddy_give(&w->free, 0, (uint32_t)(size / P2P_PAGE_SIZE));
 	w->mr = &dummy_mr;
 	w->no_advise = true;
 	return w;
@@ -130,6 +156,7 @@ static struct window *make_window(size_t size)
 
 static void drop_window(struct window *w)
 {
+	ck_assert_uint_eq(w->stats.linked_pages, 0);
 	w->mr = NULL;
 	window_destroy(w);
 }
@@ -158,11 +185,11 @@ START_TEST(linked_pages_carry_their_bytes_and_go_back)
 	memset(p->pool, 0x5a, 4 * P2P_PAGE_SIZE);
 	ck_assert_int_eq(iova_try_alloc(w, &s, 3 * P2P_PAGE_SIZE), 0);
 	ck_assert_uint_eq(s.npages, 4);
-	ck_assert_int_eq(iova_link(&s, p), 0);
+	ck_assert_int_eq(iova_link(&s, 0, p, 4 * P2P_PAGE_SIZE), 0);
 	ck_assert_uint_eq(buddy_free_pages(&p->free), 12);
 	ck_assert_uint_eq(s.va[0], 0x5a);
 	s.va[5] = 0x77;
-	iova_destroy(&s);
+	ck_assert_int_eq(iova_destroy(&s), 0);
 	ck_assert_uint_eq(buddy_free_pages(&p->free), 16);
 	ck_assert_uint_eq(p->pool[5], 0x77);
 	assert_no_hole(w);
@@ -179,7 +206,7 @@ START_TEST(link_is_all_or_nothing)
 
 	ck_assert_int_eq(provider_create_host(5, &p), 0);
 	ck_assert_int_eq(iova_try_alloc(w, &s, 8 * P2P_PAGE_SIZE), 0);
-	ck_assert_int_eq(iova_link(&s, p), -ENOMEM);
+	ck_assert_int_eq(iova_link(&s, 0, p, 8 * P2P_PAGE_SIZE), -ENOMEM);
 	ck_assert_uint_eq(buddy_free_pages(&p->free), 5);
 	ck_assert_uint_eq(w->stats.linked_pages, 0);
 	iova_free(&s);
@@ -198,12 +225,12 @@ START_TEST(scattered_pages_make_one_range_of_several_extents)
 	for (uint32_t i = 0; i < 8; i++) /* take all, give back every other: runs of one page */
 		ck_assert_uint_eq(buddy_take(&p->free, 0), i);
 	for (uint32_t i = 0; i < 8; i += 2)
-		buddy_give(&p->free, i, 0);
+		buddy_give(&p->free, i, 1);
 	ck_assert_int_eq(iova_try_alloc(w, &s, 4 * P2P_PAGE_SIZE), 0);
-	ck_assert_int_eq(iova_link(&s, p), 0);
+	ck_assert_int_eq(iova_link(&s, 0, p, 4 * P2P_PAGE_SIZE), 0);
 	ck_assert_uint_eq(s.nextents, 4);
 	memset(s.va, 0x33, 4 * P2P_PAGE_SIZE);
-	iova_destroy(&s);
+	ck_assert_int_eq(iova_destroy(&s), 0);
 	for (uint32_t i = 0; i < 8; i += 2)
 		ck_assert_uint_eq(p->pool[i * P2P_PAGE_SIZE], 0x33);
 	ck_assert_uint_eq(p->pool[1 * P2P_PAGE_SIZE], 0);
@@ -227,21 +254,227 @@ START_TEST(window_that_is_full_says_so)
 }
 END_TEST
 
+START_TEST(links_say_what_they_cannot_do)
+{
+	struct window *w = make_window(1 << 20);
+	struct provider *p;
+	struct iova_state s;
+	static const struct {
+		size_t offset, size;
+		int link, unlink;
+	} rows[] = {
+		{ 1, P2P_PAGE_SIZE, -EINVAL, -EINVAL },
+		{ 0, 100, -EINVAL, -EINVAL },
+		{ 0, 0, -EINVAL, -EINVAL },
+		{ 0, 5 * P2P_PAGE_SIZE, -EINVAL, -EINVAL },
+		{ 4 * P2P_PAGE_SIZE, P2P_PAGE_SIZE, -EINVAL, -EINVAL },
+		{ SIZE_MAX & ~4095ul, 2 * P2P_PAGE_SIZE, -EINVAL, -EINVAL },
+		{ P2P_PAGE_SIZE, 2 * P2P_PAGE_SIZE, -EBUSY, 0 }, /* page 2 is linked */
+	};
+
+	ck_assert_int_eq(provider_create_host(16, &p), 0);
+	ck_assert_int_eq(iova_try_alloc(w, &s, 4 * P2P_PAGE_SIZE), 0);
+	ck_assert_int_eq(iova_link(&s, 2 * P2P_PAGE_SIZE, p, P2P_PAGE_SIZE), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		ck_assert_int_eq(iova_link(&s, rows[i].offset, p, rows[i].size), rows[i].link);
+		ck_assert_int_eq(iova_unlink(&s, rows[i].offset, rows[i].size), rows[i].unlink);
+	}
+	ck_assert(!iova_linked(&s, 2 * P2P_PAGE_SIZE, P2P_PAGE_SIZE));
+	ck_assert_uint_eq(buddy_free_pages(&p->free), 16);
+	iova_free(&s);
+	drop_window(w);
+	provider_destroy(p);
+}
+END_TEST
+
+/* ---- the window against a model ----------------------------------------------------------------
+ *
+ * The model of a range is one record a page: which provider, and the stamp written there. Links,
+ * unlinks and cuts at random; what is linked must carry its stamp, what is not must be gone.
+ */
+
+#define NRANGES     24
+#define RANGE_PAGES 32
+
+struct model_range {
+	struct iova_state s;
+	bool used;
+	struct {
+		int provider; /* -1: not linked */
+		uint8_t stamp;
+	} page[RANGE_PAGES];
+};
+
+static uint32_t model_count(const struct model_range *m, uint32_t first, uint32_t n, int provider)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = first; i < first + n; i++)
+		count += m->page[i].provider == provider;
+	return count;
+}
+
+static void check_range(const struct model_range *m, const struct provider *const *p)
+{
+	unsigned int covered = 0;
+
+	for (unsigned int i = 0; i < m->s.nextents; i++) {
+		const struct iova_extent *e = &m->s.extent[i];
+
+		/* in order, and of one provider each */
+		if (i)
+			ck_assert_uint_ge(e->page, e[-1].page + e[-1].npages);
+		for (uint32_t n = 0; n < e->npages; n++)
+			ck_assert_ptr_eq(e->provider, p[m->page[e->page + n].provider]);
+		covered += e->npages;
+	}
+	ck_assert_uint_eq(covered, m->s.npages - model_count(m, 0, m->s.npages, -1));
+	for (uint32_t i = 0; i < m->s.npages; i++)
+		if (m->page[i].provider >= 0)
+			ck_assert_uint_eq(m->s.va[i * P2P_PAGE_SIZE + 7], m->page[i].stamp);
+}
+
+static void model_link(struct model_range *m, struct provider **p, uint32_t first, uint32_t n)
+{
+	int which = (int)random_below(2);
+	bool busy = model_count(m, first, n, -1) != n;
+	int err = iova_link(&m->s, first * (size_t)P2P_PAGE_SIZE, p[which],
+			    n * (size_t)P2P_PAGE_SIZE);
+
+	if (busy)
+		ck_assert_int_eq(err, -EBUSY);
+	if (err)
+		return;
+	ck_assert(!busy);
+	for (uint32_t i = first; i < first + n; i++) {
+		m->page[i].provider = which;
+		m->page[i].stamp = (uint8_t)random_below(256);
+		m->s.va[i * P2P_PAGE_SIZE + 7] = m->page[i].stamp;
+	}
+}
+
+static void model_unlink(struct model_range *m, uint32_t first, uint32_t n)
+{
+	int err = iova_unlink(&m->s, first * (size_t)P2P_PAGE_SIZE, n * (size_t)P2P_PAGE_SIZE);
+
+	if (err) { /* too many pieces: some are gone, the window's own account says which */
+		ck_assert_int_eq(err, -ENOSPC);
+	}
+	for (uint32_t i = first; i < first + n; i++) {
+		bool linked = iova_linked(&m->s, i * (size_t)P2P_PAGE_SIZE, P2P_PAGE_SIZE);
+
+		ck_assert(err || !linked);
+		if (!linked)
+			m->page[i].provider = -1;
+	}
+}
+
+START_TEST(window_agrees_with_a_model_of_one_record_a_page)
+{
+	struct window *w = make_window(256 * P2P_PAGE_SIZE);
+	static struct model_range ranges[NRANGES];
+	struct provider *p[2];
+
+	random_state = 99;
+	memset(ranges, 0, sizeof(ranges));
+	ck_assert_int_eq(provider_create_host(150, &p[0]), 0);
+	ck_assert_int_eq(provider_create_host(37, &p[1]), 0);
+	for (unsigned int i = random_ops(400000); i; i--) {
+		struct model_range *m = &ranges[random_below(NRANGES)];
+		uint32_t first, n;
+
+		if (!m->used) {
+			if (iova_try_alloc(w, &m->s,
+					   (1 + random_below(RANGE_PAGES)) * P2P_PAGE_SIZE))
+				continue;
+			m->used = true;
+			for (uint32_t page = 0; page < RANGE_PAGES; page++)
+				m->page[page].provider = -1;
+		}
+		first = random_below(m->s.npages);
+		n = 1 + random_below(m->s.npages - first);
+		switch (random_below(5)) {
+		case 0:
+		case 1:
+			model_link(m, p, first, n);
+			break;
+		case 2:
+		case 3:
+			model_unlink(m, first, n);
+			break;
+		default:
+			ck_assert_int_eq(iova_destroy(&m->s), 0);
+			m->used = false;
+			continue;
+		}
+		check_range(m, (const struct provider *const *)p);
+	}
+	for (unsigned int i = 0; i < NRANGES; i++)
+		if (ranges[i].used)
+			ck_assert_int_eq(iova_destroy(&ranges[i].s), 0);
+	assert_no_hole(w);
+	ck_assert_uint_eq(buddy_free_pages(&p[0]->free), 150);
+	ck_assert_uint_eq(buddy_free_pages(&p[1]->free), 37);
+	ck_assert_uint_eq(buddy_free_pages(&w->free), 256);
+	drop_window(w);
+	provider_destroy(p[0]);
+	provider_destroy(p[1]);
+}
+END_TEST
+
+/* Is a mapping at @va left out when the process forks? ("dc" in its VmFlags) */
+static bool not_inherited(const uint8_t *va)
+{
+	FILE *maps = fopen("/proc/self/smaps", "r");
+	unsigned long start, end;
+	bool here = false, dontcopy = false;
+	char line[512];
+
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = (unsigned long)va >= start && (unsigned long)va < end;
+		else if (here && strncmp(line, "VmFlags:", 8) == 0)
+			dontcopy = strstr(line, " dc") != NULL;
+	}
+	fclose(maps);
+	return dontcopy;
+}
+
+START_TEST(children_do_not_inherit_linked_pages)
+{
+	struct window *w = make_window(1 << 20);
+	struct provider *p;
+	struct iova_state s;
+
+	ck_assert_int_eq(provider_create_host(16, &p), 0);
+	ck_assert(not_inherited(p->pool));
+	ck_assert_int_eq(iova_try_alloc(w, &s, P2P_PAGE_SIZE), 0);
+	ck_assert_int_eq(iova_link(&s, 0, p, P2P_PAGE_SIZE), 0);
+	ck_assert(not_inherited(s.va));
+	ck_assert_int_eq(iova_destroy(&s), 0);
+	drop_window(w);
+	provider_destroy(p);
+}
+END_TEST
+
 /* ---- slots ------------------------------------------------------------------------------------
  */
 
 struct fixture {
+	struct slot_domain d;
 	struct window *w;
 	struct provider *p;
 	struct slot_cache *c;
 };
 
-static struct fixture make_cache(uint32_t pool_pages)
+static struct fixture *make_cache(uint32_t pool_pages)
 {
-	struct fixture f = { .w = make_window(64 << 20) };
+	struct fixture *f = calloc(1, sizeof(*f));
 
-	ck_assert_int_eq(provider_create_host(pool_pages, &f.p), 0);
-	ck_assert_int_eq(slot_cache_create(f.w, f.p, &f.c), 0);
+	f->w = make_window(64 << 20);
+	slot_domain_init(&f->d);
+	ck_assert_int_eq(provider_create_host(pool_pages, &f->p), 0);
+	ck_assert_int_eq(slot_cache_create(&f->d, f->w, f->p, &f->c), 0);
 	return f;
 }
 
@@ -251,6 +484,7 @@ static void drop_cache(struct fixture *f)
 	ck_assert_uint_eq(buddy_free_pages(&f->p->free), f->p->npages);
 	drop_window(f->w);
 	provider_destroy(f->p);
+	free(f);
 }
 
 #define NSLOTS 64
@@ -264,17 +498,17 @@ struct held {
 /* The model: whoever holds a slot finds in it what he wrote, whatever the others do. */
 START_TEST(slots_never_overlap_and_all_come_back)
 {
-	struct fixture f = make_cache(600);
+	struct fixture *f = make_cache(600);
 	struct held held[NSLOTS];
 	unsigned int n = 0;
 
 	random_state = 7;
-	for (unsigned int i = random_ops(30000); i; i--) {
+	for (unsigned int i = random_ops(600000); i; i--) {
 		if (n < NSLOTS && random_below(2)) {
 			struct held h = { .len = 1 + random_below(random_below(2) ? 8192 : 600000),
 					  .stamp = (uint8_t)random_below(256) };
 
-			h.slot = slot_take(f.c, h.len);
+			h.slot = slot_take(f->c, h.len);
 			if (!h.slot)
 				continue;
 			ck_assert_uint_eq((uintptr_t)h.slot->va % P2P_PAGE_SIZE, 0);
@@ -293,46 +527,46 @@ START_TEST(slots_never_overlap_and_all_come_back)
 	}
 	while (n)
 		slot_give(held[--n].slot);
-	ck_assert_uint_eq(f.c->ntaken, 0);
-	ck_assert_uint_gt(f.c->stats.hits, 0);
-	ck_assert_uint_gt(f.c->stats.evictions, 0);
-	assert_no_hole(f.w);
-	drop_cache(&f);
+	ck_assert_uint_eq(f->c->ntaken, 0);
+	ck_assert_uint_gt(f->c->stats.hits, 0);
+	ck_assert_uint_gt(f->c->stats.evictions, 0);
+	assert_no_hole(f->w);
+	drop_cache(f);
 }
 END_TEST
 
 START_TEST(warm_slot_is_the_same_slot)
 {
-	struct fixture f = make_cache(16);
-	struct slot *slot = slot_take(f.c, 4096), *again;
-	uint64_t links = f.w->stats.links;
+	struct fixture *f = make_cache(16);
+	struct slot *slot = slot_take(f->c, 4096), *again;
+	uint64_t links = f->w->stats.links;
 
 	slot_give(slot);
-	again = slot_take(f.c, 100);
+	again = slot_take(f->c, 100);
 	ck_assert_ptr_eq(again, slot);
-	ck_assert_uint_eq(f.w->stats.links, links);
+	ck_assert_uint_eq(f->w->stats.links, links);
 	slot_give(again);
-	drop_cache(&f);
+	drop_cache(f);
 }
 END_TEST
 
 START_TEST(idle_slots_of_other_sizes_make_room)
 {
-	struct fixture f = make_cache(8);
+	struct fixture *f = make_cache(8);
 	struct slot *small[8];
 
 	for (int i = 0; i < 8; i++)
-		small[i] = slot_take(f.c, 4096);
-	ck_assert_ptr_null(slot_take(f.c, 4096));
+		small[i] = slot_take(f->c, 4096);
+	ck_assert_ptr_null(slot_take(f->c, 4096));
 	for (int i = 0; i < 8; i++)
 		slot_give(small[i]);
 
-	struct slot *large = slot_take(f.c, 8 * 4096);
+	struct slot *large = slot_take(f->c, 8 * 4096);
 
 	ck_assert_ptr_nonnull(large);
-	ck_assert_uint_eq(f.c->stats.evictions, 8);
+	ck_assert_uint_eq(f->c->stats.evictions, 8);
 	slot_give(large);
-	drop_cache(&f);
+	drop_cache(f);
 }
 END_TEST
 
@@ -352,20 +586,20 @@ static void ready(struct slot_waiter *w, struct slot *slot)
 
 START_TEST(waiters_are_served_in_order_and_a_small_one_does_not_overtake)
 {
-	struct fixture f = make_cache(4);
-	struct slot *a = slot_take(f.c, 8192), *b = slot_take(f.c, 8192);
+	struct fixture *f = make_cache(4);
+	struct slot *a = slot_take(f->c, 8192), *b = slot_take(f->c, 8192);
 	struct test_waiter large = { .w = { .len = 16384, .ready = ready } };
 	struct test_waiter small = { .w = { .len = 4096, .ready = ready } };
 	struct test_waiter gone = { .w = { .len = 4096, .ready = ready } };
 
 	served = 0;
-	slot_wait(f.c, &large.w);
-	slot_wait(f.c, &gone.w);
-	slot_wait(f.c, &small.w);
-	slot_unwait(f.c, &gone.w);
+	slot_wait(f->c, &large.w);
+	slot_wait(f->c, &gone.w);
+	slot_wait(f->c, &small.w);
+	slot_unwait(&gone.w);
 	slot_give(a); /* room for the small one, but the large one came first */
 	ck_assert_int_eq(served, 0);
-	ck_assert_ptr_null(slot_take(f.c, 4096));
+	ck_assert_ptr_null(slot_take(f->c, 4096));
 	slot_give(b);
 	ck_assert_int_eq(large.order, 1);
 	ck_assert_int_eq(served, 1);
@@ -373,17 +607,176 @@ START_TEST(waiters_are_served_in_order_and_a_small_one_does_not_overtake)
 	ck_assert_int_eq(small.order, 2);
 	ck_assert_ptr_null(gone.slot);
 	slot_give(small.slot);
-	drop_cache(&f);
+	drop_cache(f);
 }
 END_TEST
 
 START_TEST(what_can_never_fit_is_not_possible)
 {
-	struct fixture f = make_cache(4);
+	struct fixture *f = make_cache(4);
+	struct slot *slot = slot_take(f->c, 4096);
 
-	ck_assert(slot_possible(f.c, 16384));
-	ck_assert(!slot_possible(f.c, 16385));
-	drop_cache(&f);
+	ck_assert_ptr_null(slot_take(f->c, 16384));
+	ck_assert(slot_possible(f->c, 16384)); /* once the first is given back */
+	ck_assert(!slot_possible(f->c, 16385));
+	slot_give(slot);
+	drop_cache(f);
+}
+END_TEST
+
+/* Somebody else holds the pages and nobody would ever serve the waiter. */
+START_TEST(nobody_waits_for_what_nobody_can_give_back)
+{
+	struct fixture *f = make_cache(4);
+	struct slot *slot = slot_take(f->c, 4096);
+	struct test_waiter w = { .w = { .len = 16384, .ready = ready } };
+
+	served = 0;
+	ck_assert_ptr_null(slot_take(f->c, 16384));
+	slot_wait(f->c, &w.w);
+	ck_assert(buddy_take_range(&f->p->free, 2, 1)); /* not a slot: will not come back */
+	slot_give(slot);
+	ck_assert_int_eq(served, 1); /* told so, instead of waiting for ever */
+	ck_assert_ptr_null(w.slot);
+	ck_assert_ptr_null(slot_take(f->c, 16384));
+	ck_assert(!slot_possible(f->c, 16384));
+	buddy_give(&f->p->free, 2, 1);
+	drop_cache(f);
+}
+END_TEST
+
+/* Two RNICs (windows) on one provider, as two on one CMB: idle slots of the one make room for the
+ * other, and its waiters are served by the other's give. */
+START_TEST(caches_of_one_provider_share_its_pages)
+{
+	struct fixture *f = make_cache(4);
+	struct window *other_window = make_window(1 << 20);
+	struct slot_cache *other;
+	struct slot *a, *b;
+	struct test_waiter w = { .w = { .len = 16384, .ready = ready } };
+
+	served = 0;
+	ck_assert_int_eq(slot_cache_create(&f->d, other_window, f->p, &other), 0);
+	a = slot_take(f->c, 16384);
+	slot_give(a); /* idle, holds all pages */
+	b = slot_take(other, 8192);
+	ck_assert_ptr_nonnull(b);
+	ck_assert_uint_eq(f->c->stats.evictions, 1);
+	ck_assert_ptr_null(slot_take(f->c, 16384));
+	ck_assert(slot_possible(f->c, 16384));
+	slot_wait(f->c, &w.w);
+	ck_assert_ptr_null(slot_take(other, 4096)); /* there is room, but the other was first */
+	slot_give(b);
+	ck_assert_int_eq(served, 1);
+	slot_give(w.slot);
+	slot_cache_destroy(other);
+	drop_window(other_window);
+	drop_cache(f);
+}
+END_TEST
+
+/* Two providers in one window: the window's IOVA may be what is lacking. */
+START_TEST(caches_of_one_window_share_its_iova)
+{
+	struct slot_domain d;
+	struct window *w = make_window(4 * P2P_PAGE_SIZE);
+	struct provider *p[2];
+	struct slot_cache *c[2];
+	struct slot *slot;
+
+	slot_domain_init(&d);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(provider_create_host(16, &p[i]), 0);
+		ck_assert_int_eq(slot_cache_create(&d, w, p[i], &c[i]), 0);
+	}
+	slot = slot_take(c[0], 16384);
+	ck_assert_ptr_null(slot_take(c[1], 4096));
+	ck_assert_uint_eq(w->stats.full, 1);
+	slot_give(slot);
+	slot = slot_take(c[1], 4096); /* c[0]'s idle slot had all IOVA */
+	ck_assert_ptr_nonnull(slot);
+	slot_give(slot);
+	for (int i = 0; i < 2; i++)
+		slot_cache_destroy(c[i]);
+	drop_window(w);
+	for (int i = 0; i < 2; i++)
+		provider_destroy(p[i]);
+}
+END_TEST
+
+START_TEST(slots_of_a_lost_provider_go_and_waiters_are_told)
+{
+	struct fixture *f = make_cache(4);
+	struct slot *out = slot_take(f->c, 4096), *idle = slot_take(f->c, 4096);
+	struct test_waiter w = { .w = { .len = 16384, .ready = ready } };
+
+	served = 0;
+	slot_give(idle);
+	ck_assert_ptr_null(slot_take(f->c, 16384));
+	slot_wait(f->c, &w.w);
+	f->p->kind = PROVIDER_CMB; /* only those can be lost */
+	provider_lose(f->p);
+	slot_lose(&f->d, f->p);
+	ck_assert_int_eq(served, 1);
+	ck_assert_ptr_null(w.slot);
+	ck_assert_ptr_null(slot_take(f->c, 4096));
+	ck_assert(!slot_possible(f->c, 4096));
+	ck_assert(!provider_release(f->p)); /* one is still out */
+	slot_give(out);
+	ck_assert_uint_eq(f->w->stats.linked_pages, 0);
+	ck_assert(provider_release(f->p));
+	ck_assert_int_eq(f->p->state, PROVIDER_GONE);
+	slot_cache_destroy(f->c);
+	drop_window(f->w);
+	provider_destroy(f->p);
+	free(f);
+}
+END_TEST
+
+/* Reactors share nothing: two threads, each with its own domain. TSan has the last word. */
+static void *reactor_thread(void *arg)
+{
+	struct fixture *f = arg;
+	struct held held[NSLOTS];
+	unsigned int n = 0;
+	uintptr_t wrong = 0;
+
+	random_state = (uint32_t)(uintptr_t)f | 1;
+	for (unsigned int i = 50000; i; i--) {
+		if (n < NSLOTS && random_below(2)) {
+			struct slot *slot = slot_take(f->c, 1 + random_below(65536));
+
+			if (!slot)
+				continue;
+			held[n] =
+				(struct held){ .slot = slot, .stamp = (uint8_t)random_below(256) };
+			slot->va[0] = held[n++].stamp;
+		} else if (n) {
+			unsigned int victim = random_below(n);
+
+			wrong += held[victim].slot->va[0] != held[victim].stamp;
+			slot_give(held[victim].slot);
+			held[victim] = held[--n];
+		}
+	}
+	while (n)
+		slot_give(held[--n].slot);
+	return (void *)wrong;
+}
+
+START_TEST(two_reactors_share_nothing)
+{
+	struct fixture *f[2] = { make_cache(300), make_cache(300) };
+	pthread_t thread[2];
+	void *wrong;
+
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, reactor_thread, f[i]), 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(pthread_join(thread[i], &wrong), 0);
+		ck_assert_ptr_null(wrong);
+		drop_cache(f[i]);
+	}
 }
 END_TEST
 
@@ -443,8 +836,14 @@ START_TEST(provider_is_found_only_if_published_and_free)
 
 		put_file(DEV "p2pmem/published", rows[i].published);
 		put_file(DEV "p2pmem/available", rows[i].available);
-		ck_assert_int_eq(provider_set_discover(root, "/nonexistent", rows[i].reserve, &set),
-				 0);
+		struct provider_opts opts = { .sysfs = root,
+					      .kallsyms = "/nonexistent",
+					      .cap = 1 << 20,
+					      .floor = 65536,
+					      .chunk = 65536,
+					      .reserve = rows[i].reserve };
+
+		ck_assert_int_eq(provider_set_discover(&opts, &set), 0);
 		ck_assert_msg(set->n == rows[i].n, "row %zu: %u providers", i, set->n);
 		if (set->n) {
 			ck_assert_str_eq(set->provider[0]->name, "0000:03:00.0");
@@ -469,13 +868,16 @@ START_TEST(no_pci_at_all_is_no_error)
 {
 	struct provider_set *set;
 
-	ck_assert_int_eq(provider_set_discover("/nonexistent", "/nonexistent", 0, &set), 0);
+	struct provider_opts opts = { .sysfs = "/nonexistent", .kallsyms = "/nonexistent" };
+
+	ck_assert_int_eq(provider_set_discover(&opts, &set), 0);
 	ck_assert_uint_eq(set->n, 0);
 	ck_assert(!set->no_p2pdma);
 	ck_assert_ptr_nonnull(strstr(set->why_none, "/nonexistent"));
 	provider_set_destroy(set);
 	/* a kernel whose symbols are known and are not these */
-	ck_assert_int_eq(provider_set_discover("/nonexistent", "/dev/null", 0, &set), 0);
+	opts.kallsyms = "/dev/null";
+	ck_assert_int_eq(provider_set_discover(&opts, &set), 0);
 	ck_assert(set->no_p2pdma);
 	ck_assert_ptr_nonnull(strstr(set->why_none, "CONFIG_PCI_P2PDMA"));
 	provider_set_destroy(set);
@@ -501,11 +903,119 @@ START_TEST(peek_and_poke_survive_pages_that_are_gone)
 }
 END_TEST
 
-START_TEST(every_reason_has_a_name)
+/* A CMB of 1 MiB in a tree of plain files; the model of its other users is `available`. */
+static void make_cmb(void)
 {
-	for (int i = 0; i < STAGE_NREASONS; i++)
-		ck_assert_str_ne(stage_reason_name((enum stage_reason)i), "unknown");
-	ck_assert_str_eq(stage_reason_name(STAGE_NREASONS), "unknown");
+	char path[512];
+
+	strcpy(root, "/tmp/p2p-sysfs-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(root));
+	put_file(DEV "p2pmem/size", "1048576\n");
+	put_file(DEV "p2pmem/available", "1048576\n");
+	put_file(DEV "p2pmem/published", "1\n");
+	put_file(DEV "p2pmem/allocate", "");
+	snprintf(path, sizeof(path), "%s/" DEV "p2pmem/allocate", root);
+	ck_assert_int_eq(truncate(path, 1 << 20), 0);
+}
+
+static void drop_tree(void)
+{
+	char command[600];
+
+	snprintf(command, sizeof(command), "rm -r %s", root);
+	ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(provider_grows_to_its_cap_leaves_the_reserve_and_shrinks_to_its_floor)
+{
+	struct provider_opts opts = { .sysfs = root,
+				      .kallsyms = "/nonexistent",
+				      .cap = 512 << 10,
+				      .floor = 128 << 10,
+				      .chunk = 64 << 10,
+				      .reserve = 256 << 10 };
+	struct provider_set *set;
+	struct provider *p;
+
+	make_cmb();
+	ck_assert_int_eq(provider_set_discover(&opts, &set), 0);
+	ck_assert_uint_eq(set->n, 1);
+	p = set->provider[0];
+	ck_assert_uint_eq(p->npages, 32); /* the floor */
+	ck_assert_uint_eq(p->max_pages, 128);
+	ck_assert_int_eq(provider_grow(p), 0);
+	ck_assert_uint_eq(p->npages, 48);
+	put_file(DEV "p2pmem/available", "262144\n"); /* others took the rest: only the reserve */
+	ck_assert_int_eq(provider_grow(p), -ENOMEM);
+	put_file(DEV "p2pmem/available", "1048576\n");
+	ck_assert_int_eq(provider_grow(p), -ENOMEM); /* not asked again at once */
+	ck_assert(buddy_take_range(&p->free, 0, 1));
+	provider_shrink(p);
+	ck_assert_uint_eq(p->npages, 32);
+	for (int i = 0; i < 6; i++)
+		ck_assert_int_eq(provider_grow(p), 0);
+	ck_assert_uint_eq(p->npages, 128); /* the cap */
+	ck_assert_int_eq(provider_grow(p), -ENOMEM);
+	ck_assert(
+		buddy_take_range(&p->free, 100, 1)); /* in the fifth chunk from the end: 96..111 */
+	provider_shrink(p);
+	ck_assert_uint_eq(p->npages, 112); /* a page in use keeps its chunk */
+	buddy_give(&p->free, 100, 1);
+	buddy_give(&p->free, 0, 1);
+	provider_shrink(p);
+	ck_assert_uint_eq(p->npages, 32);
+	provider_set_destroy(set);
+	drop_tree();
+}
+END_TEST
+
+START_TEST(provider_that_was_unbound_is_dead_and_comes_back)
+{
+	struct provider_opts opts = { .sysfs = root,
+				      .kallsyms = "/nonexistent",
+				      .cap = 1 << 20,
+				      .floor = 64 << 10,
+				      .chunk = 64 << 10 };
+	struct provider_set *set;
+	struct provider *p;
+	char from[512], to[512];
+
+	make_cmb();
+	ck_assert_int_eq(provider_set_discover(&opts, &set), 0);
+	p = set->provider[0];
+	ck_assert(provider_alive(p));
+	ck_assert_uint_eq(provider_set_scan(set), 0); /* nothing new */
+	/* gone, and another one at the same address: not ours */
+	snprintf(from, sizeof(from), "%s/" DEV "p2pmem/allocate", root);
+	snprintf(to, sizeof(to), "%s/" DEV "old", root);
+	ck_assert_int_eq(rename(from, to), 0);
+	ck_assert(!provider_alive(p));
+	put_file(DEV "p2pmem/allocate", "");
+	ck_assert_int_eq(truncate(from, 1 << 20), 0);
+	ck_assert(!provider_alive(p));
+	provider_lose(p);
+	ck_assert_uint_eq(provider_set_scan(set), 0); /* LOST: the old pages come first */
+	ck_assert(provider_release(p));
+	ck_assert_uint_eq(provider_set_scan(set), 1);
+	ck_assert_int_eq(p->state, PROVIDER_ACTIVE);
+	ck_assert(provider_alive(p));
+	ck_assert_uint_eq(set->n, 1);
+	provider_set_destroy(set);
+	drop_tree();
+}
+END_TEST
+
+START_TEST(every_place_has_a_name)
+{
+	struct provider cmb = { .name = "0000:03:00.0" };
+	struct provider_set set = { .provider = { &cmb }, .n = 1 };
+	char name[64];
+
+	for (unsigned int i = STAGE_HOST_OFF; i < STAGE_NPLACES; i++)
+		if (i != STAGE_HOST_MTU) /* no MTU has number 0 */
+			ck_assert_str_ne(stage_place_name(&set, i, name, sizeof(name)), "?");
+	ck_assert_str_eq(stage_place_name(&set, 0, name, sizeof(name)), "cmb 0000:03:00.0");
+	ck_assert_str_eq(stage_place_name(&set, STAGE_NPLACES, name, sizeof(name)), "?");
 }
 END_TEST
 
@@ -517,20 +1027,31 @@ int main(void)
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, buddy_never_hands_out_a_page_twice);
 	tcase_add_test(tc, buddy_gives_all_pages_and_then_none);
+	tcase_add_test(tc, buddy_takes_exactly_the_pages_asked_for);
 	tcase_add_test(tc, buddy_order_is_the_smallest_that_holds);
 	tcase_add_test(tc, linked_pages_carry_their_bytes_and_go_back);
 	tcase_add_test(tc, link_is_all_or_nothing);
 	tcase_add_test(tc, scattered_pages_make_one_range_of_several_extents);
 	tcase_add_test(tc, window_that_is_full_says_so);
+	tcase_add_test(tc, links_say_what_they_cannot_do);
+	tcase_add_test(tc, window_agrees_with_a_model_of_one_record_a_page);
+	tcase_add_test(tc, children_do_not_inherit_linked_pages);
 	tcase_add_test(tc, slots_never_overlap_and_all_come_back);
 	tcase_add_test(tc, warm_slot_is_the_same_slot);
 	tcase_add_test(tc, idle_slots_of_other_sizes_make_room);
 	tcase_add_test(tc, waiters_are_served_in_order_and_a_small_one_does_not_overtake);
 	tcase_add_test(tc, what_can_never_fit_is_not_possible);
+	tcase_add_test(tc, nobody_waits_for_what_nobody_can_give_back);
+	tcase_add_test(tc, caches_of_one_provider_share_its_pages);
+	tcase_add_test(tc, caches_of_one_window_share_its_iova);
+	tcase_add_test(tc, slots_of_a_lost_provider_go_and_waiters_are_told);
+	tcase_add_test(tc, two_reactors_share_nothing);
 	tcase_add_test(tc, provider_is_found_only_if_published_and_free);
 	tcase_add_test(tc, no_pci_at_all_is_no_error);
 	tcase_add_test(tc, peek_and_poke_survive_pages_that_are_gone);
-	tcase_add_test(tc, every_reason_has_a_name);
+	tcase_add_test(tc, provider_grows_to_its_cap_leaves_the_reserve_and_shrinks_to_its_floor);
+	tcase_add_test(tc, provider_that_was_unbound_is_dead_and_comes_back);
+	tcase_add_test(tc, every_place_has_a_name);
 	suite_add_tcase(s, tc);
 
 	SRunner *runner = srunner_create(s);

@@ -70,7 +70,16 @@ static void disconnect(struct nvmf_queue *q)
 	nvmf_queue_close(q);
 }
 
-static const struct nvmf_queue_ops ops = { respond, disconnect };
+static unsigned int nrestaged;
+
+static void restage(struct nvmf_req *req)
+{
+	(void)req;
+	nrestaged++;
+}
+
+static const struct nvmf_queue_ops ops = { respond, restage, disconnect };
+static struct topology topo;
 
 static void setup(void)
 {
@@ -83,9 +92,11 @@ static void setup(void)
 	ck_assert_int_eq(ftruncate(fd, FILE_LEN), 0);
 	close(fd);
 	log_init(LOG_LEVEL_ERROR);
+	topology_init(&topo, "/nonexistent", "/nonexistent");
 	data = aligned_alloc(4096, 131072);
 	ck_assert_int_eq(reactor_create(64, &reactor), 0);
-	ck_assert_msg(target_create(&conf, &no_cmb, reactor, &target, &diag) == 0, "%s", diag.what);
+	ck_assert_msg(target_create(&conf, &no_cmb, &topo, reactor, &target, &diag) == 0, "%s",
+		      diag.what);
 	ndisconnects = 0;
 }
 
@@ -129,7 +140,7 @@ static uint16_t run(struct nvmf_queue *q, struct exchange *x)
 		x->sqe.flags = SQE_PSDT_SGL;
 	status = nvmf_req_check(&x->req);
 	x->req.data = x->req.dir == DATA_NONE ? NULL : data;
-	x->req.reason = STAGE_HOST_NO_CMB;
+	x->req.place = STAGE_HOST_NO_CMB;
 	if (status)
 		nvmf_req_complete(&x->req, status);
 	else

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by run: the words the files in topology/ are written in. They append to the array `devices`.
-# A topology may also set `cpu`, QEMU's -cpu. The images are in drive_dir.
+# A topology may also set `cpu`, QEMU's -cpu, and add kernel arguments to `append`. The images are in drive_dir.
 
 chassis=0
 

@@ -1,0 +1,36 @@
+/*
+ * report: the table of paths, one row for each (CMB, client, operation): what lies between them,
+ * what was proved, and what failed first. For a person, or as JSON.
+ */
+#ifndef P2P_REPORT_H
+#define P2P_REPORT_H
+
+#include "p2p/proof.h"
+#include "p2p/topology.h"
+
+#include <stdio.h>
+
+struct report;
+
+struct report_row {
+	const char *provider;  /* BDF of the CMB */
+	const char *client;    /* "rnic rxe0", "drive 0000:03:00.0 /dev/nvme0n1" */
+	const char *operation; /* "mtu 4096", "drive writes CMB", ... */
+	const struct p2p_path *path;
+	const struct proof *proof;
+	enum provider_state state;
+};
+
+/** report_create() - an empty table, or NULL on no memory. */
+struct report *report_create(void);
+
+/** report_add() - append a copy of @row. */
+void report_add(struct report *r, const struct report_row *row);
+
+/** report_print() - to @out; as a JSON array of objects if @json. */
+void report_print(const struct report *r, bool json, FILE *out);
+
+/** report_destroy() - NULL is fine. */
+void report_destroy(struct report *r);
+
+#endif
