@@ -240,9 +240,12 @@ static void on_hotplug(struct ev_loop *loop, ev_io *w, int revents)
 
 static void on_trim(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	struct daemon *d = w->data;
+
 	(void)loop;
 	(void)revents;
-	slot_trim(w->data);
+	slot_trim(&d->domain);
+	transport_warn_of_full_windows(d->transport);
 }
 
 static void watch_hardware(struct daemon *d)
@@ -254,7 +257,7 @@ static void watch_hardware(struct daemon *d)
 	d->look.repeat = RETRY_S;
 	d->look.data = d;
 	ev_timer_init(&d->trim, on_trim, TRIM_S, TRIM_S);
-	d->trim.data = &d->domain;
+	d->trim.data = d;
 	ev_timer_start(loop, &d->trim);
 	target_on_trouble(d->target, on_trouble, d);
 	if (err) {

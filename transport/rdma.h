@@ -30,6 +30,7 @@ struct rnic {
 	unsigned int cq_size, cq_used;
 	unsigned int cq_events; /* not acknowledged yet: an ack takes a mutex, so in batches */
 	struct staging *staging;
+	bool full_logged;
 	bool mtu_used[IBV_MTU_4096 + 1]; /* path MTUs that connections had: proved */
 	/* cmb_flush = "rdma-read" */
 	struct loopback flush;

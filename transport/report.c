@@ -1,7 +1,22 @@
 /* What the RNICs have to say: the table of paths, and counters. */
+#include "target/log.h"
 #include "transport/rdma.h"
 
 #include <inttypes.h>
+
+void transport_warn_of_full_windows(struct transport *tr)
+{
+	struct rnic *r;
+
+	LIST_FOREACH (r, &tr->rnics, entry)
+		if (r->staging->odp && r->staging->odp->stats.full && !r->full_logged) {
+			r->full_logged = true;
+			log_warn("rnic %s: the IOVA window (%zu MiB) was too small %" PRIu64
+				 " times, commands waited for it: raise window_size",
+				 ibv_get_device_name(r->verbs->device), r->staging->odp->size >> 20,
+				 r->staging->odp->stats.full);
+		}
+}
 
 void transport_report(const struct transport *tr, struct report *report)
 {

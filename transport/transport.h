@@ -50,6 +50,9 @@ __attribute__((warn_unused_result)) int transport_probe(struct transport *tr,
  * RNIC in use, at every path MTU seen. Blocks for milliseconds each. */
 void transport_provider_changed(struct transport *tr, unsigned int index);
 
+/** transport_warn_of_full_windows() - say once for each RNIC that its IOVA window was too small. */
+void transport_warn_of_full_windows(struct transport *tr);
+
 /** transport_report() - the RNICs' part of the table of paths. */
 void transport_report(const struct transport *tr, struct report *report);
 

@@ -705,12 +705,12 @@ START_TEST(names_that_are_no_functions_are_unknown)
 	struct p2p_path path;
 
 	topology_path(&topo, "0000:03:00.0", &none, &path);
-	assert_path(92, path, P2P_MAP_UNKNOWN, 0, "");
+	assert_path(92, path, P2P_MAP_UNKNOWN, 0, "client: Invalid argument");
 	for (none.n = 0; none.n < TOPOLOGY_FUNCTIONS_MAX; none.n++)
 		snprintf(none.bdf[none.n], sizeof(none.bdf[none.n]), "0000:03:00.0");
 	none.n++;
 	topology_path(&topo, "0000:03:00.0", &none, &path);
-	assert_path(93, path, P2P_MAP_UNKNOWN, 0, "");
+	assert_path(93, path, P2P_MAP_UNKNOWN, 0, "client: Invalid argument");
 }
 END_TEST
 
