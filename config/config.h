@@ -77,12 +77,12 @@ struct config_subsystem {
 };
 
 struct config {
-	uint64_t window_size;       /* bytes of IOVA window per RNIC; below 2 GiB */
-	uint64_t host_memory;       /* bytes of pinned host staging memory per RNIC */
-	uint64_t cmb_cap;           /* most bytes of each CMB */
-	uint64_t cmb_floor;         /* bytes of each CMB taken at start and kept */
-	uint64_t cmb_chunk;         /* bytes in which more is taken */
-	uint64_t cmb_reserve;       /* bytes of each CMB left to others */
+	uint64_t window_size; /* bytes of IOVA window per RNIC; below 2 GiB */
+	uint64_t host_memory; /* bytes of pinned host staging memory per RNIC */
+	uint64_t cmb_cap;     /* most bytes of each CMB */
+	uint64_t cmb_floor;   /* bytes of each CMB taken at start and kept */
+	uint64_t cmb_chunk;   /* bytes in which more is taken */
+	uint64_t cmb_reserve; /* bytes of each CMB left to others */
 	enum config_flush cmb_flush;
 	uint32_t max_transfer_len;  /* bytes, MDTS: a power of two, 4 KiB..1 MiB */
 	uint32_t keep_alive_max_ms; /* largest KATO accepted; 0: no limit */

@@ -248,11 +248,13 @@ void target_destroy(struct target *t)
 /* ---- drives that come and go -------------------------------------------------------------------
  */
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): it declares ns */
 #define FOR_EACH_NAMESPACE(t, ns)                                                                  \
 	for (size_t s_ = 0; s_ < (t)->nsubsystems; s_++)                                           \
 		for (struct namespace *ns = (t)->subsystems[s_].namespaces,                        \
 				      *end_ = ns + (t)->subsystems[s_].nnamespaces;                \
 		     ns < end_; ns++)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 void target_prove(struct target *t)
 {

@@ -57,6 +57,9 @@ daemon_ready_or_dead() {
 	grep -q '^nvmf-p2pd: ready' "$LOG" || ! kill -0 "$daemon_pid" 2>/dev/null
 }
 
+# tell_daemon SIGNAL: 0 asks whether it lives.
+tell_daemon() { kill "-$1" "$daemon_pid"; }
+
 # stop_daemon: SIGTERM, and it must exit with 0. Its table of bytes is in $LOG then.
 stop_daemon() {
 	local rc=0

@@ -1005,6 +1005,136 @@ START_TEST(provider_that_was_unbound_is_dead_and_comes_back)
 }
 END_TEST
 
+/* ---- the choice between CMBs and host memory ----------------------------------------------------
+ */
+
+struct choice {
+	struct slot_domain d;
+	struct window *odp, *pinned;
+	struct provider *p[2], *host;
+	struct provider_set set;
+	struct staging st;
+	struct stage_target t;
+};
+
+/* Two CMBs of 4 pages, both proved; the drive is nearer to the second. */
+static struct choice *make_choice(void)
+{
+	struct choice *c = calloc(1, sizeof(*c));
+
+	slot_domain_init(&c->d);
+	c->st = (struct staging){ .set = &c->set, .domain = &c->d };
+	c->st.odp = c->odp = make_window(64 * P2P_PAGE_SIZE);
+	c->pinned = make_window(8 * P2P_PAGE_SIZE);
+	ck_assert_int_eq(provider_create_host(8, &c->host), 0);
+	ck_assert_int_eq(slot_cache_create(&c->d, c->pinned, c->host, &c->st.host), 0);
+	c->t = (struct stage_target){ .ncandidates = 2, .nusable = 2 };
+	for (unsigned int i = 0; i < 2; i++) {
+		ck_assert_int_eq(provider_create_host(4, &c->p[i]), 0);
+		c->p[i]->kind = PROVIDER_CMB;
+		c->p[i]->denied = true; /* does not grow */
+		c->set.provider[i] = c->p[i];
+		c->p[i]->index = c->set.n++;
+		ck_assert_int_eq(slot_cache_create(&c->d, c->odp, c->p[i], &c->st.cmb[i]), 0);
+		c->st.proof[i][IBV_MTU_4096].verdict = PROOF_ALIGNED;
+		c->t.candidate[i] = (struct stage_candidate){ .provider = c->p[i],
+							      .path.distance = i ? 0 : 4,
+							      .read.verdict = PROOF_ANY };
+	}
+	return c;
+}
+
+static void drop_choice(struct choice *c)
+{
+	for (int i = 0; i < 2; i++)
+		slot_cache_destroy(c->st.cmb[i]);
+	slot_cache_destroy(c->st.host);
+	drop_window(c->odp);
+	drop_window(c->pinned);
+	for (int i = 0; i < 2; i++)
+		provider_destroy(c->p[i]);
+	provider_destroy(c->host);
+	free(c);
+}
+
+static unsigned int place_of(struct choice *c, enum ibv_mtu mtu, struct slot **ret_slot)
+{
+	struct stage_result r = staging_take(&c->st, &c->t, mtu, 4 * P2P_PAGE_SIZE);
+
+	*ret_slot = r.slot;
+	return r.place;
+}
+
+START_TEST(the_nearest_cmb_is_taken_then_the_other_then_host_memory)
+{
+	struct choice *c = make_choice();
+	struct slot *slot[3];
+
+	ck_assert_uint_eq(place_of(c, IBV_MTU_4096, &slot[0]), 1);
+	ck_assert_uint_eq(place_of(c, IBV_MTU_4096, &slot[1]), 0);
+	ck_assert_uint_eq(place_of(c, IBV_MTU_4096, &slot[2]), STAGE_HOST_EXHAUSTED);
+	for (int i = 0; i < 3; i++)
+		slot_give(slot[i]);
+	/* as near as each other: the one with less in use */
+	c->t.candidate[0].path.distance = 0;
+	c->p[0]->slot_pages = 1;
+	ck_assert_uint_eq(place_of(c, IBV_MTU_4096, &slot[0]), 1);
+	slot_give(slot[0]);
+	c->p[0]->slot_pages = 0;
+	/* the RNIC counts too */
+	c->st.path[1].distance = 2;
+	ck_assert_uint_eq(place_of(c, IBV_MTU_4096, &slot[0]), 0);
+	slot_give(slot[0]);
+	drop_choice(c);
+}
+END_TEST
+
+START_TEST(what_was_not_proved_is_not_used)
+{
+	struct choice *c = make_choice();
+	struct slot *slot;
+
+	ck_assert_uint_eq(place_of(c, IBV_MTU_1024, &slot), STAGE_HOST_MTU + IBV_MTU_1024);
+	slot_give(slot);
+	c->st.proof[1][IBV_MTU_4096].verdict = PROOF_NONE;
+	ck_assert_uint_eq(place_of(c, IBV_MTU_4096, &slot), 0);
+	slot_give(slot);
+	c->t.nusable = 0;
+	c->t.reason = STAGE_HOST_UNREACHABLE;
+	ck_assert_uint_eq(place_of(c, IBV_MTU_4096, &slot), STAGE_HOST_UNREACHABLE);
+	slot_give(slot);
+	c->t.nusable = 2;
+	c->st.odp = NULL;
+	ck_assert_uint_eq(place_of(c, IBV_MTU_4096, &slot), STAGE_HOST_NO_ODP);
+	slot_give(slot);
+	drop_choice(c);
+}
+END_TEST
+
+START_TEST(require_waits_for_cmb_and_fails_where_there_is_none)
+{
+	struct choice *c = make_choice();
+	struct slot *slot[2];
+	struct stage_result r;
+
+	c->t.policy = STAGE_REQUIRE;
+	place_of(c, IBV_MTU_4096, &slot[0]);
+	place_of(c, IBV_MTU_4096, &slot[1]);
+	r = staging_take(&c->st, &c->t, IBV_MTU_4096, P2P_PAGE_SIZE);
+	ck_assert_ptr_null(r.slot);
+	ck_assert_ptr_eq(r.wait, c->st.cmb[1]);
+	slot_give(slot[0]);
+	slot_give(slot[1]);
+	r = staging_take(&c->st, &c->t, IBV_MTU_1024, P2P_PAGE_SIZE); /* not proved there */
+	ck_assert_ptr_null(r.slot);
+	ck_assert_ptr_null(r.wait);
+	r = staging_take(&c->st, &c->t, IBV_MTU_4096, 5 * P2P_PAGE_SIZE); /* can never fit */
+	ck_assert_ptr_null(r.slot);
+	ck_assert_ptr_null(r.wait);
+	drop_choice(c);
+}
+END_TEST
+
 START_TEST(every_place_has_a_name)
 {
 	struct provider cmb = { .name = "0000:03:00.0" };
@@ -1051,6 +1181,9 @@ int main(void)
 	tcase_add_test(tc, peek_and_poke_survive_pages_that_are_gone);
 	tcase_add_test(tc, provider_grows_to_its_cap_leaves_the_reserve_and_shrinks_to_its_floor);
 	tcase_add_test(tc, provider_that_was_unbound_is_dead_and_comes_back);
+	tcase_add_test(tc, the_nearest_cmb_is_taken_then_the_other_then_host_memory);
+	tcase_add_test(tc, what_was_not_proved_is_not_used);
+	tcase_add_test(tc, require_waits_for_cmb_and_fails_where_there_is_none);
 	tcase_add_test(tc, every_place_has_a_name);
 	suite_add_tcase(s, tc);
 

@@ -760,6 +760,48 @@ START_TEST(written_bytes_are_in_the_file_and_read_back)
 }
 END_TEST
 
+/* What the I/O's end says, where it was staged, and what becomes of it. */
+START_TEST(io_that_failed_in_a_cmb_is_done_again_in_host_memory)
+{
+	static const struct {
+		int err;
+		uint8_t place;
+		bool retried, cmb_still_used;
+	} rows[] = {
+		{ -EFAULT, 0, true, true }, /* the pages went: the provider will be marked lost */
+		{ -EINVAL, 0, true, false },
+		{ -EREMOTEIO, 0, true, false },
+		{ -EIO, 0, true, true }, /* may be the medium */
+		{ -ENODEV, 0, true, true },
+		{ -ENOSPC, 0, false, true },
+		{ -ENODATA, 0, false, true },
+		{ -EFAULT, STAGE_HOST_EXHAUSTED, false, true },
+		{ -EIO, STAGE_HOST_RETRIED, false, true }, /* once is enough */
+	};
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid);
+	struct namespace *ns = subsystem_namespace(&target->subsystems[1], 1);
+	struct provider cmb = { .kind = PROVIDER_CMB, .name = "0000:03:00.0" };
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct nvmf_req req = { .queue = admin, .ns = ns, .place = rows[i].place };
+
+		no_cmb.provider[0] = &cmb;
+		no_cmb.n = 1;
+		ns->stage.candidate[0] = (struct stage_candidate){ .provider = &cmb,
+								   .read.verdict = PROOF_ANY,
+								   .write.verdict = PROOF_ANY };
+		ns->stage.ncandidates = ns->stage.nusable = 1;
+		nrestaged = 0;
+		ck_assert_int_eq(io_retry_in_host_memory(&req, rows[i].err), rows[i].retried);
+		ck_assert_uint_eq(nrestaged, rows[i].retried);
+		ck_assert_msg(ns->stage.nusable == rows[i].cmb_still_used, "row %zu", i);
+		no_cmb.n = 0;
+	}
+	drop_queue(admin);
+}
+END_TEST
+
 START_TEST(device_that_shrank_is_an_error_and_not_a_hang)
 {
 	uint16_t cntlid;
@@ -909,6 +951,7 @@ int main(void)
 	tcase_add_test(tc, silent_host_is_dropped_after_its_keep_alive_time);
 	tcase_add_loop_test(tc, read_and_write_check_their_range, 0, NROWS(rw_rows));
 	tcase_add_test(tc, written_bytes_are_in_the_file_and_read_back);
+	tcase_add_test(tc, io_that_failed_in_a_cmb_is_done_again_in_host_memory);
 	tcase_add_test(tc, device_that_shrank_is_an_error_and_not_a_hang);
 	tcase_add_test(tc, discovery_shows_what_the_host_may_use);
 	tcase_add_test(tc, wildcard_port_shows_the_address_the_host_used);
