@@ -234,7 +234,7 @@ static const struct host_bridge {
 	{ 0x8086, 0x2033, false },     /* root port D */
 	{ 0x8086, 0x2020, false },     /* Skylake-E */
 	{ 0x8086, 0x09a2, false },     /* Ice Lake and later */
-	{ 0x8086, 0x0b25, false },     /* DSA_SPR0: an accelerator alone on its root bus */
+	{ 0x8086, 0x0b25, false },     /* DSA_SPR0 */
 	{ 0x8086, 0x0cfe, false },     /* IAX_SPR0 */
 	{ 0x8086, 0x11fb, false },     /* DSA_GNRD */
 	{ 0x8086, 0x1212, false },     /* DSA_DMR */
