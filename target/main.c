@@ -33,8 +33,7 @@ struct daemon {
 	struct transport *transport;
 	struct hotplug *hotplug;
 	ev_signal term, interrupt, usr1, usr2;
-	ev_prepare stopping;
-	ev_timer stop_timer, trim, look;
+	ev_timer stopping, stop_timer, trim, look;
 	ev_io hotplug_ready;
 };
 
@@ -310,7 +309,7 @@ static void on_usr2(struct ev_loop *loop, ev_signal *w, int revents)
 	log_info("proved");
 }
 
-static void on_stopping(struct ev_loop *loop, ev_prepare *w, int revents)
+static void on_stopping(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct daemon *d = w->data;
 
@@ -337,7 +336,7 @@ static void on_term(struct ev_loop *loop, ev_signal *w, int revents)
 	log_info("stopping");
 	(void)sd_notify(0, "STOPPING=1\nSTATUS=disconnecting hosts");
 	transport_stop(d->transport);
-	ev_prepare_start(loop, &d->stopping);
+	ev_timer_start(loop, &d->stopping);
 	ev_timer_start(loop, &d->stop_timer);
 }
 
@@ -354,7 +353,7 @@ static void watch_signals(struct daemon *d)
 	ev_signal_start(loop, &d->interrupt);
 	ev_signal_start(loop, &d->usr1);
 	ev_signal_start(loop, &d->usr2);
-	ev_prepare_init(&d->stopping, on_stopping);
+	ev_timer_init(&d->stopping, on_stopping, 0, 0.01);
 	d->stopping.data = d;
 	ev_timer_init(&d->stop_timer, on_stop_timeout, STOP_TIMEOUT_S, 0);
 	signal(SIGPIPE, SIG_IGN);

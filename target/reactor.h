@@ -2,14 +2,21 @@
  * reactor: one thread's event loop (libev) with its io_uring.
  *
  * There is one for now, run by the main thread; everything marked reactor-local is used by the
- * thread that runs it. Ring submissions are batched: ops queued during a turn of the loop go out in
- * one system call before the loop sleeps.
+ * thread that runs it.
+ *
+ * Work is done in rounds, in the loop's last step before it would sleep: look at every poller and
+ * at the ring, in memory and without a system call; then flush what the round produced (one post
+ * for each queue pair, one submit for the ring); and again until a round finds nothing. Only then
+ * are events asked for. So under load one system call serves many commands, and an idle reactor
+ * sleeps.
  */
 #ifndef TARGET_REACTOR_H
 #define TARGET_REACTOR_H
 
 #include <ev.h>
 #include <liburing.h>
+#include <stdbool.h>
+#include <sys/queue.h>
 
 /* An operation on the ring; embedded in a request. done() is called in the loop with the CQE's res.
  */
@@ -17,22 +24,42 @@ struct uring_op {
 	void (*done)(struct uring_op *op, int res);
 };
 
+/* Somebody who has completions to look for; embedded. */
+struct poller {
+	/* Handle what is there, at most some dozens. Return: how many. No system call. */
+	unsigned int (*poll)(struct poller *p);
+	/* Send off what has been queued. */
+	void (*flush)(struct poller *p);
+	/* The loop is about to sleep: ask for an event. */
+	void (*arm)(struct poller *p);
+	LIST_ENTRY(poller) entry;
+};
+
 /* reactor-local */
 struct reactor {
 	struct ev_loop *loop;
 	struct io_uring ring;
+	uint64_t poll_ns; /* how long to look for more before sleeping; 0: not at all */
 	/* private: */
-	int event_fd; /* the ring's: readable when CQEs arrived */
+	LIST_HEAD(pollers, poller) pollers;
 	ev_io ring_ready;
-	ev_prepare submit;
+	ev_prepare rounds;
+	ev_idle busy;      /* active: do not sleep, there is more to do */
+	double spin_worth; /* 0..1: how often looking on found something, of late */
 };
 
 /** reactor_create() - the default loop and a ring of @entries. Return: 0 or negative errno. */
 __attribute__((warn_unused_result)) int reactor_create(unsigned int entries,
 						       struct reactor **ret_reactor);
 
-/** reactor_destroy() - no op may be in flight. NULL is fine. */
+/** reactor_destroy() - no op may be in flight, no poller be left. NULL is fine. */
 void reactor_destroy(struct reactor *r);
+
+/** reactor_add_poller() - from now on; @p stays the caller's. */
+void reactor_add_poller(struct reactor *r, struct poller *p);
+
+/** reactor_remove_poller() - not from within a poller's functions. */
+void reactor_remove_poller(struct poller *p);
 
 /** reactor_sqe() - a free SQE. The caller prepares it and then sets its data to a struct uring_op,
  * whose done() will be called (maybe from within a later reactor_sqe()). Submits what is queued if

@@ -126,8 +126,8 @@ static int create_qp(struct conn *c)
 {
 	struct ibv_qp_init_attr attr = {
 		.qp_context = c,
-		.send_cq = c->rnic->cq,
-		.recv_cq = c->rnic->cq,
+		.send_cq = c->rnic->send.cq,
+		.recv_cq = c->rnic->recv.cq,
 		.qp_type = IBV_QPT_RC,
 		/* a response is a WRITE and a SEND; a READ is over before them */
 		.cap = { .max_send_wr = 2u * c->nreqs,
@@ -150,12 +150,12 @@ static int create_qp(struct conn *c)
  */
 static int reserve_cqes(struct conn *c)
 {
-	unsigned int n = c->depth + 2u * c->nreqs;
+	struct cq *recv = &c->rnic->recv, *send = &c->rnic->send;
 
-	if (n > c->rnic->cq_size - c->rnic->cq_used)
+	if (c->depth > recv->size - recv->used || 2u * c->nreqs > send->size - send->used)
 		return -ENOSPC;
-	c->rnic->cq_used += n;
-	c->cqes = n;
+	recv->used += c->recv_cqes = c->depth;
+	send->used += c->send_cqes = 2u * c->nreqs;
 	return 0;
 }
 
@@ -252,6 +252,7 @@ static struct conn *conn_create(struct listener *l, struct rdma_cm_id *id)
 	c->mem = MAP_FAILED;
 	STAILQ_INIT(&c->free_reqs);
 	STAILQ_INIT(&c->pending);
+	c->chain_end = &c->chain;
 	c->nvmf.ops = &conn_queue_ops;
 	c->nvmf.target = l->transport->target;
 	c->nvmf.port = l->port;
@@ -329,11 +330,13 @@ void conn_kill(struct conn *c)
 	if (c->state == CONN_DRAINING)
 		return;
 	c->state = CONN_DRAINING;
+	c->rnic->draining++;
 	log_debug("connection from %s, queue %u: draining", c->nvmf.remote_address, c->nvmf.qid);
 	(void)rdma_disconnect(c->id); /* says goodbye if there is still somebody */
 	(void)ibv_modify_qp(c->id->qp, &attr, IBV_QP_STATE);
 	STAILQ_INIT(&c->pending);
 	nvmf_queue_close(&c->nvmf);
+	conn_drop_chain(c);
 	conn_cancel_requests(c);
 	conn_check_drained(c);
 }
@@ -344,6 +347,7 @@ void conn_check_drained(struct conn *c)
 	if (c->state != CONN_DRAINING || c->dead || c->posted_recvs || c->busy_reqs)
 		return;
 	c->dead = true;
+	c->rnic->draining--;
 	LIST_REMOVE(c, entry);
 	LIST_INSERT_HEAD(&c->transport->dead, c, entry);
 }
@@ -351,6 +355,10 @@ void conn_check_drained(struct conn *c)
 void conn_free(struct conn *c)
 {
 	LIST_REMOVE(c, entry);
+	if (c->dirty)
+		STAILQ_REMOVE(&c->rnic->dirty, c, conn, dirty_entry);
+	if (c->starving)
+		c->rnic->starving--;
 	if (c->id) {
 		nvmf_queue_fini(&c->nvmf);
 		rdma_destroy_qp(c->id);
@@ -360,7 +368,8 @@ void conn_free(struct conn *c)
 		ibv_dereg_mr(c->mr);
 	if (c->mem != MAP_FAILED)
 		munmap(c->mem, c->mem_len);
-	c->rnic->cq_used -= c->cqes;
+	c->rnic->recv.used -= c->recv_cqes;
+	c->rnic->send.used -= c->send_cqes;
 	free(c->recvs);
 	free(c->reqs);
 	free(c);

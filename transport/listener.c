@@ -83,14 +83,22 @@ static void on_cm_ready(struct ev_loop *loop, ev_io *w, int revents)
 	}
 }
 
-static void on_reap(struct ev_loop *loop, ev_prepare *w, int revents)
+/* Connections that are drained are freed here and not where it happens: whoever called may still
+ * look. */
+static unsigned int reap(struct poller *p)
 {
-	struct transport *tr = w->data;
+	struct transport *tr =
+		(struct transport *)((uint8_t *)p - offsetof(struct transport, reaper));
+	unsigned int n = 0;
 
-	(void)loop;
-	(void)revents;
-	while (!LIST_EMPTY(&tr->dead))
+	for (; !LIST_EMPTY(&tr->dead); n++)
 		conn_free(LIST_FIRST(&tr->dead));
+	return n;
+}
+
+static void nothing(struct poller *p)
+{
+	(void)p;
 }
 
 /* ---- life -------------------------------------------------------------------------------------
@@ -125,9 +133,9 @@ int transport_create(const struct config *c, struct provider_set *set, const str
 	ev_io_init(&tr->cm_ready, on_cm_ready, tr->cm->fd, EV_READ);
 	tr->cm_ready.data = tr;
 	ev_io_start(tr->loop, &tr->cm_ready);
-	ev_prepare_init(&tr->reaper, on_reap);
-	tr->reaper.data = tr;
-	ev_prepare_start(tr->loop, &tr->reaper);
+	tr->reactor = reactor;
+	tr->reaper = (struct poller){ .poll = reap, .flush = nothing, .arm = nothing };
+	reactor_add_poller(reactor, &tr->reaper);
 	*ret_transport = tr;
 	return 0;
 }
@@ -251,7 +259,7 @@ void transport_destroy(struct transport *tr)
 		rnic_destroy(LIST_FIRST(&tr->rnics));
 	if (ev_is_active(&tr->cm_ready)) {
 		ev_io_stop(tr->loop, &tr->cm_ready);
-		ev_prepare_stop(tr->loop, &tr->reaper);
+		reactor_remove_poller(&tr->reaper);
 	}
 	if (tr->cm)
 		rdma_destroy_event_channel(tr->cm);

@@ -19,6 +19,18 @@ struct wr {
 	void (*done)(struct wr *wr, const struct ibv_wc *wc);
 };
 
+/*
+ * A completion queue. Events are asked for (armed) only before the loop sleeps, and for the send
+ * queue only when somebody waits for it: most of its completions say that a response is out, which
+ * can wait until the loop runs anyway.
+ */
+struct cq {
+	struct ibv_cq *cq;
+	unsigned int size, used;
+	unsigned int events; /* not acknowledged yet: an ack takes a mutex, so in batches */
+	bool armed;
+};
+
 /* reactor-local: one RDMA device as this reactor uses it */
 struct rnic {
 	struct transport *transport;
@@ -26,9 +38,11 @@ struct rnic {
 	struct ibv_device_attr attr;
 	struct ibv_pd *pd;
 	struct ibv_comp_channel *channel;
-	struct ibv_cq *cq; /* of all queue pairs on this device */
-	unsigned int cq_size, cq_used;
-	unsigned int cq_events; /* not acknowledged yet: an ack takes a mutex, so in batches */
+	struct cq recv, send; /* of all queue pairs on this device */
+	struct poller poller;
+	/* what only a completion on the send queue can bring on: else nobody asks for its events */
+	unsigned int reads_out, draining, starving;
+	STAILQ_HEAD(dirty_conns, conn) dirty; /* have work to post */
 	struct staging *staging;
 	bool full_logged;
 	bool mtu_used[IBV_MTU_4096 + 1]; /* path MTUs that connections had: proved */
@@ -39,7 +53,6 @@ struct rnic {
 	bool flush_broken; /* to be made anew when none is out */
 	uint8_t port_num;
 	ev_io cq_ready, async_ready;
-	ev_idle cq_more;
 	LIST_ENTRY(rnic) entry;
 };
 
@@ -101,7 +114,11 @@ struct conn {
 	bool send_inline;
 	bool dead; /* on transport->dead */
 	uint16_t depth, nreqs;
-	unsigned int cqes; /* reserved in the completion queue */
+	unsigned int recv_cqes, send_cqes; /* reserved in the completion queues */
+	/* work to post with one doorbell at the end of the round */
+	struct ibv_send_wr *chain, **chain_end;
+	bool dirty, starving;
+	STAILQ_ENTRY(conn) dirty_entry;
 	struct recv *recvs;
 	struct request *reqs;
 	STAILQ_HEAD(request_list, request) free_reqs;
@@ -130,7 +147,8 @@ struct transport {
 	struct ev_loop *loop;
 	struct rdma_event_channel *cm;
 	ev_io cm_ready;
-	ev_prepare reaper;
+	struct reactor *reactor;
+	struct poller reaper;
 	struct listener *listeners;
 	LIST_HEAD(rnic_list, rnic) rnics;
 	LIST_HEAD(conn_list, conn) conns;
@@ -143,6 +161,7 @@ int rnic_get(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
 void rnic_destroy(struct rnic *r);
 void rnic_prove(struct rnic *r, enum ibv_mtu mtu);
 bool rnic_can_flush(struct rnic *r);
+void rnic_mark_dirty(struct conn *c);
 void rnic_provider_changed(struct rnic *r, unsigned int index);
 
 /* conn.c */
@@ -158,6 +177,8 @@ void conn_free(struct conn *c);
 extern const struct nvmf_queue_ops conn_queue_ops;
 int conn_post_recv(struct recv *recv);
 void conn_init_requests(struct conn *c);
+void conn_post_chain(struct conn *c);
+void conn_drop_chain(struct conn *c);
 void conn_start_pending(struct conn *c);
 void conn_cancel_requests(struct conn *c);
 

@@ -15,6 +15,7 @@
 #include <assert.h>
 
 static void start_request(struct conn *c, struct recv *recv);
+static void release(struct request *req);
 static void restage(struct nvmf_req *nvmf);
 
 /* ---- receives ---------------------------------------------------------------------------------
@@ -81,6 +82,76 @@ void conn_start_pending(struct conn *c)
 		STAILQ_REMOVE_HEAD(&c->pending, entry);
 		start_request(c, recv);
 	}
+
+	bool starving = c->state == CONN_LIVE && !STAILQ_EMPTY(&c->pending);
+
+	c->rnic->starving += starving;
+	c->rnic->starving -= c->starving;
+	c->starving = starving;
+}
+
+/* ---- posting -----------------------------------------------------------------------------------
+ *
+ * Work requests are collected for each queue pair and posted in one chain at the end of the round.
+ */
+
+static void queue_wrs(struct conn *c, struct ibv_send_wr *first, struct ibv_send_wr *last)
+{
+	last->next = NULL;
+	*c->chain_end = first;
+	c->chain_end = &last->next;
+	rnic_mark_dirty(c);
+}
+
+/* The WRITE of a response whose SEND could not be posted: with it, nothing is out any more. */
+static void last_write_done(struct wr *wr, const struct ibv_wc *wc)
+{
+	(void)wc;
+	release((void *)((uint8_t *)wr - offsetof(struct request, write)));
+}
+
+static void cancel_wrs(struct ibv_send_wr *wr, const struct ibv_send_wr *posted)
+{
+	static const struct ibv_wc flushed = { .status = IBV_WC_WR_FLUSH_ERR };
+
+	while (wr) {
+		struct ibv_send_wr *next = wr->next;
+		struct wr *who = (void *)(uintptr_t)wr->wr_id;
+
+		/* the request's WRITE went out and will come back, its SEND did not */
+		if (posted && posted->next == wr && posted->opcode == IBV_WR_RDMA_WRITE)
+			((struct wr *)(uintptr_t)posted->wr_id)->done = last_write_done;
+		else
+			who->done(who, &flushed);
+		posted = NULL;
+		wr = next;
+	}
+}
+
+static struct ibv_send_wr *take_chain(struct conn *c)
+{
+	struct ibv_send_wr *first = c->chain;
+
+	c->chain = NULL;
+	c->chain_end = &c->chain;
+	return first;
+}
+
+void conn_post_chain(struct conn *c)
+{
+	struct ibv_send_wr *first = take_chain(c), *bad = NULL, *posted = NULL;
+
+	if (!first || !ibv_post_send(c->id->qp, first, &bad))
+		return;
+	for (struct ibv_send_wr *wr = first; wr && wr != bad; wr = wr->next)
+		posted = wr;
+	protocol_error(c, "posting failed");
+	cancel_wrs(bad, posted);
+}
+
+void conn_drop_chain(struct conn *c)
+{
+	cancel_wrs(take_chain(c), NULL);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------
@@ -214,6 +285,7 @@ static void read_done(struct wr *wr, const struct ibv_wc *wc)
 {
 	struct request *req = (void *)((uint8_t *)wr - offsetof(struct request, read));
 
+	req->conn->rnic->reads_out--;
 	if (wc->status != IBV_WC_SUCCESS) {
 		completion_failed(req->conn, "RDMA READ", wc);
 		release(req);
@@ -228,8 +300,6 @@ static void read_done(struct wr *wr, const struct ibv_wc *wc)
 
 static void read_host(struct request *req)
 {
-	struct ibv_send_wr *bad;
-
 	req->data_sge =
 		(struct ibv_sge){ (uintptr_t)req->slot->va, req->nvmf.len, req->slot->lkey };
 	req->data_wr = (struct ibv_send_wr){ .wr_id = (uintptr_t)&req->read,
@@ -239,10 +309,8 @@ static void read_host(struct request *req)
 					     .send_flags = IBV_SEND_SIGNALED,
 					     .wr.rdma = { req->remote_addr, req->remote_key } };
 	set_state(req, REQ_READING_HOST);
-	if (ibv_post_send(req->conn->id->qp, &req->data_wr, &bad)) {
-		protocol_error(req->conn, "posting an RDMA READ failed");
-		release(req);
-	}
+	req->conn->rnic->reads_out++;
+	queue_wrs(req->conn, &req->data_wr, &req->data_wr);
 }
 
 /* ---- staging -----------------------------------------------------------------------------------
@@ -429,13 +497,6 @@ static void write_done(struct wr *wr, const struct ibv_wc *wc)
 		completion_failed(req->conn, "RDMA WRITE", wc);
 }
 
-/* The WRITE of a response whose SEND could not be posted: with it, nothing is out any more. */
-static void last_write_done(struct wr *wr, const struct ibv_wc *wc)
-{
-	(void)wc;
-	release((void *)((uint8_t *)wr - offsetof(struct request, write)));
-}
-
 static struct ibv_send_wr *build_response(struct request *req)
 {
 	struct conn *c = req->conn;
@@ -464,8 +525,7 @@ static struct ibv_send_wr *build_response(struct request *req)
 	return &req->data_wr;
 }
 
-/* The target is done with the command: its receive buffer first, then data and response in one
- * post. */
+/* The target is done with the command: its receive buffer first, then data and response. */
 static void respond(struct nvmf_req *nvmf)
 {
 	struct request *req = (struct request *)nvmf;
@@ -479,17 +539,13 @@ static void respond(struct nvmf_req *nvmf)
 		give_slot(req);
 	set_state(req, REQ_SENDING);
 
-	struct ibv_send_wr *first = build_response(req), *bad = first;
-
-	if (!conn_post_recv(req->recv) && !ibv_post_send(c->id->qp, first, &bad)) {
-		req->recv = NULL;
+	if (conn_post_recv(req->recv)) {
+		protocol_error(c, "posting a receive failed");
+		release(req);
 		return;
 	}
-	protocol_error(c, "posting a response failed");
-	if (bad == first)
-		release(req);
-	else
-		req->write.done = last_write_done;
+	req->recv = NULL;
+	queue_wrs(c, build_response(req), &req->send_wr);
 }
 
 static void disconnect(struct nvmf_queue *q)

@@ -9,37 +9,76 @@
 
 #define CQ_ENTRIES_MAX 16384
 #define POLL_BATCH     32
-#define POLL_BUDGET    256 /* completions a turn, then others get theirs */
 #define ACK_BATCH      64
 #define FLUSH_DEPTH    512 /* beyond it, the CPU reads */
 
-static void poll_cq(struct rnic *r)
+static unsigned int poll_cq(struct cq *q)
 {
 	struct ibv_wc wc[POLL_BATCH];
-	int left = POLL_BUDGET, n;
+	int n = ibv_poll_cq(q->cq, POLL_BATCH, wc);
 
-	while (left > 0 && (n = ibv_poll_cq(r->cq, POLL_BATCH, wc)) > 0) {
-		for (int i = 0; i < n; i++) {
-			struct wr *wr = (void *)(uintptr_t)wc[i].wr_id;
+	for (int i = 0; i < n; i++) {
+		struct wr *wr = (void *)(uintptr_t)wc[i].wr_id;
 
-			wr->done(wr, &wc[i]);
-		}
-		left -= n;
+		wr->done(wr, &wc[i]);
 	}
-	/* Budget used up: more may be there and no event will tell. Come back in the next turn. */
-	if (left <= 0)
-		ev_idle_start(r->transport->loop, &r->cq_more);
-	else
-		ev_idle_stop(r->transport->loop, &r->cq_more);
+	return n > 0 ? (unsigned int)n : 0;
 }
 
-static void on_cq_more(struct ev_loop *loop, ev_idle *w, int revents)
+static struct rnic *rnic_of(struct poller *p)
 {
-	(void)loop;
-	(void)revents;
-	poll_cq(w->data);
+	return (struct rnic *)((uint8_t *)p - offsetof(struct rnic, poller));
 }
 
+/* What is out first: it makes room for what comes in. */
+static unsigned int rnic_poll(struct poller *p)
+{
+	struct rnic *r = rnic_of(p);
+
+	return poll_cq(&r->send) + poll_cq(&r->recv);
+}
+
+void rnic_mark_dirty(struct conn *c)
+{
+	if (c->dirty)
+		return;
+	c->dirty = true;
+	STAILQ_INSERT_TAIL(&c->rnic->dirty, c, dirty_entry);
+}
+
+static void rnic_flush(struct poller *p)
+{
+	struct rnic *r = rnic_of(p);
+	struct conn *c;
+
+	while ((c = STAILQ_FIRST(&r->dirty))) {
+		STAILQ_REMOVE_HEAD(&r->dirty, dirty_entry);
+		c->dirty = false;
+		conn_post_chain(c);
+	}
+}
+
+static void arm_cq(const struct rnic *r, struct cq *q)
+{
+	if (q->armed)
+		return;
+	if (ibv_req_notify_cq(q->cq, 0))
+		log_error("rnic %s: arming a completion queue failed",
+			  ibv_get_device_name(r->verbs->device));
+	q->armed = true;
+}
+
+static void rnic_arm(struct poller *p)
+{
+	struct rnic *r = rnic_of(p);
+
+	arm_cq(r, &r->recv);
+	if (r->reads_out || r->draining || r->starving || r->flush_out ||
+	    !TAILQ_EMPTY(&r->transport->domain->waiters))
+		arm_cq(r, &r->send);
+}
+
+/* Only wakes the loop: the rounds poll. */
 static void on_cq_ready(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct rnic *r = w->data;
@@ -49,16 +88,14 @@ static void on_cq_ready(struct ev_loop *loop, ev_io *w, int revents)
 	(void)loop;
 	(void)revents;
 	if (ibv_get_cq_event(r->channel, &cq, &context) == 0) {
-		if (++r->cq_events == ACK_BATCH) {
-			ibv_ack_cq_events(r->cq, r->cq_events);
-			r->cq_events = 0;
+		struct cq *q = context;
+
+		q->armed = false;
+		if (++q->events == ACK_BATCH) {
+			ibv_ack_cq_events(q->cq, q->events);
+			q->events = 0;
 		}
-		/* arm before polling: what comes in between raises an event */
-		if (ibv_req_notify_cq(r->cq, 0))
-			log_error("rnic %s: arming the completion queue failed",
-				  ibv_get_device_name(r->verbs->device));
 	}
-	poll_cq(r);
 }
 
 static void on_async(struct ev_loop *loop, ev_io *w, int revents)
@@ -85,6 +122,21 @@ static int set_nonblocking(int fd)
 	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
+static int create_cq(struct rnic *r, struct cq *q)
+{
+	q->size = r->attr.max_cqe < CQ_ENTRIES_MAX ? (unsigned int)r->attr.max_cqe : CQ_ENTRIES_MAX;
+	q->cq = ibv_create_cq(r->verbs, (int)q->size, q, r->channel, 0);
+	return q->cq ? 0 : -1;
+}
+
+static void destroy_cq(struct cq *q)
+{
+	if (!q->cq)
+		return;
+	ibv_ack_cq_events(q->cq, q->events);
+	ibv_destroy_cq(q->cq);
+}
+
 static int create_queues(struct rnic *r)
 {
 	r->pd = ibv_alloc_pd(r->verbs);
@@ -93,18 +145,15 @@ static int create_queues(struct rnic *r)
 	r->channel = ibv_create_comp_channel(r->verbs);
 	if (!r->channel)
 		return -errno;
-	r->cq_size =
-		r->attr.max_cqe < CQ_ENTRIES_MAX ? (unsigned int)r->attr.max_cqe : CQ_ENTRIES_MAX;
-	r->cq_used = FLUSH_DEPTH + 2;
-	r->cq = ibv_create_cq(r->verbs, (int)r->cq_size, r, r->channel, 0);
-	if (!r->cq)
+	if (create_cq(r, &r->recv) || create_cq(r, &r->send))
 		return -errno;
+	r->send.used = FLUSH_DEPTH + 2;
 
 	int err = set_nonblocking(r->channel->fd);
 
 	if (!err)
 		err = set_nonblocking(r->verbs->async_fd);
-	return err ? err : -ibv_req_notify_cq(r->cq, 0);
+	return err;
 }
 
 static void watch(struct rnic *r)
@@ -112,9 +161,8 @@ static void watch(struct rnic *r)
 	ev_io_init(&r->cq_ready, on_cq_ready, r->channel->fd, EV_READ);
 	r->cq_ready.data = r;
 	ev_io_start(r->transport->loop, &r->cq_ready);
-	ev_idle_init(&r->cq_more, on_cq_more);
-	ev_set_priority(&r->cq_more, EV_MAXPRI); /* every turn, not only when nothing else is up */
-	r->cq_more.data = r;
+	r->poller = (struct poller){ .poll = rnic_poll, .flush = rnic_flush, .arm = rnic_arm };
+	reactor_add_poller(r->transport->reactor, &r->poller);
 	ev_io_init(&r->async_ready, on_async, r->verbs->async_fd, EV_READ);
 	r->async_ready.data = r;
 	ev_io_start(r->transport->loop, &r->async_ready);
@@ -129,7 +177,7 @@ static void start_flush(struct rnic *r)
 	int err = -EIO;
 
 	if (ibv_query_port(r->verbs, r->port_num, &port) == 0)
-		err = loopback_init(&r->flush, r->pd, r->cq, r->port_num, port.active_mtu,
+		err = loopback_init(&r->flush, r->pd, r->send.cq, r->port_num, port.active_mtu,
 				    FLUSH_DEPTH, P2P_PAGE_SIZE);
 	if (err)
 		log_warn(
@@ -160,6 +208,7 @@ static int rnic_create(struct transport *tr, struct ibv_context *verbs, uint8_t 
 	r->transport = tr;
 	r->verbs = verbs;
 	r->port_num = port_num;
+	STAILQ_INIT(&r->dirty);
 
 	int err = -ibv_query_device(verbs, &r->attr);
 
@@ -205,16 +254,14 @@ void rnic_destroy(struct rnic *r)
 		return;
 	if (ev_is_active(&r->cq_ready)) {
 		ev_io_stop(r->transport->loop, &r->cq_ready);
-		ev_idle_stop(r->transport->loop, &r->cq_more);
+		reactor_remove_poller(&r->poller);
 		ev_io_stop(r->transport->loop, &r->async_ready);
 		LIST_REMOVE(r, entry);
 	}
 	loopback_fini(&r->flush);
 	staging_destroy(r->staging);
-	if (r->cq) {
-		ibv_ack_cq_events(r->cq, r->cq_events);
-		ibv_destroy_cq(r->cq);
-	}
+	destroy_cq(&r->recv);
+	destroy_cq(&r->send);
 	if (r->channel)
 		ibv_destroy_comp_channel(r->channel);
 	if (r->pd)

@@ -145,8 +145,11 @@ static uint16_t run(struct nvmf_queue *q, struct exchange *x)
 		nvmf_req_complete(&x->req, status);
 	else
 		nvmf_req_execute(&x->req);
-	for (int turns = 0; !x->answered && turns < 100; turns++)
-		ev_run(reactor->loop, EVRUN_ONCE);
+	for (int ms = 0; !x->answered && ms < 10000; ms++) {
+		ev_run(reactor->loop, EVRUN_NOWAIT);
+		if (!x->answered)
+			usleep(1000);
+	}
 	return get16(x->req.cqe.status) >> 1;
 }
 
