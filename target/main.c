@@ -410,6 +410,7 @@ static int start(struct daemon *d, bool listening)
 		log_error("io_uring: %s", strerror(-err));
 		return err;
 	}
+	d->reactor->poll_ns = (uint64_t)d->conf->poll_us * 1000;
 	watch_signals(d);
 	err = discover(d);
 	if (err)

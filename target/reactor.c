@@ -1,11 +1,14 @@
 #include "target/reactor.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define ROUNDS_MAX 64 /* then timers and connections get their turn */
+#define ROUNDS_MAX         64     /* then timers and connections get their turn */
+#define CONTENDED_NS       100000 /* a yield that takes longer: somebody else ran */
+#define CONTENDED_PAUSE_NS 5000000
 
 static uint64_t now_ns(void)
 {
@@ -45,23 +48,42 @@ static unsigned int one_round(struct reactor *r)
 	return n;
 }
 
-/* Look on for a while. How long follows how often that was of use: a machine whose processors are
- * wanted elsewhere, or a drive that takes its time, makes it not worth it. */
+/*
+ * Look on for a while before sleeping, if work has been coming that fast of late, and nobody else
+ * wants the processor: a yield that comes back late says that somebody does, and then sleeping
+ * costs nothing.
+ */
 static unsigned int spin(struct reactor *r)
 {
-	uint64_t start, budget = (uint64_t)((double)r->poll_ns * r->spin_worth);
-	unsigned int n = 0;
+	uint64_t start = now_ns(), now = start, yielded;
 
-	if (r->poll_ns == 0)
+	if (r->gap_ns > r->poll_ns || start < r->no_spin_before)
 		return 0;
-	start = now_ns();
-	do
-		n = one_round(r);
-	while (n == 0 && now_ns() - start < budget);
-	r->spin_worth = r->spin_worth * 0.9 + (n ? 0.1 : 0.0);
-	if (r->spin_worth < 0.05)
-		r->spin_worth = 0.05; /* a little, to notice better times */
-	return n;
+	while (now - start < r->poll_ns && now - start < 2 * r->gap_ns) {
+		sched_yield();
+		yielded = now_ns();
+
+		unsigned int n = one_round(r);
+
+		if (n)
+			return n;
+		if (yielded - now > CONTENDED_NS) {
+			r->no_spin_before = yielded + CONTENDED_PAUSE_NS;
+			break;
+		}
+		now = yielded;
+	}
+	return 0;
+}
+
+/* How long it took for more work to come: a moving average, which forgets long pauses soon. */
+static void note_gap(struct reactor *r, uint64_t now)
+{
+	uint64_t gap = now - r->idle_since;
+
+	if (gap > 4 * r->poll_ns)
+		gap = 4 * r->poll_ns;
+	r->gap_ns = (7 * r->gap_ns + gap) / 8;
 }
 
 static void on_rounds(struct ev_loop *loop, ev_prepare *w, int revents)
@@ -71,8 +93,22 @@ static void on_rounds(struct ev_loop *loop, ev_prepare *w, int revents)
 
 	(void)revents;
 	for (unsigned int i = 0; i < ROUNDS_MAX; i++) {
-		if (one_round(r) || spin(r))
+		if (one_round(r)) {
+			if (r->poll_ns && r->idle_since) {
+				note_gap(r, now_ns());
+				r->idle_since = 0;
+			}
 			continue;
+		}
+		if (r->poll_ns) {
+			if (!r->idle_since)
+				r->idle_since = now_ns();
+			if (spin(r)) {
+				note_gap(r, now_ns());
+				r->idle_since = 0;
+				continue;
+			}
+		}
 		LIST_FOREACH (p, &r->pollers, entry)
 			p->arm(p);
 		/* what came before the arming raises no event */
@@ -133,7 +169,6 @@ int reactor_create(unsigned int entries, struct reactor **ret_reactor)
 		return err;
 	}
 	LIST_INIT(&r->pollers);
-	r->spin_worth = 1;
 	r->loop = ev_default_loop(0);
 	if (!r->loop) {
 		reactor_destroy(r);

@@ -39,13 +39,15 @@ struct poller {
 struct reactor {
 	struct ev_loop *loop;
 	struct io_uring ring;
-	uint64_t poll_ns; /* how long to look for more before sleeping; 0: not at all */
+	uint64_t poll_ns; /* longest time to look for more before sleeping; 0: not at all */
 	/* private: */
 	LIST_HEAD(pollers, poller) pollers;
 	ev_io ring_ready;
 	ev_prepare rounds;
-	ev_idle busy;      /* active: do not sleep, there is more to do */
-	double spin_worth; /* 0..1: how often looking on found something, of late */
+	ev_idle busy;            /* active: do not sleep, there is more to do */
+	uint64_t gap_ns;         /* how long it takes for more work to come, of late */
+	uint64_t idle_since;     /* 0: not idle */
+	uint64_t no_spin_before; /* the processor was wanted elsewhere */
 };
 
 /** reactor_create() - the default loop and a ring of @entries. Return: 0 or negative errno. */
