@@ -385,18 +385,32 @@ void provider_set_destroy(struct provider_set *set)
 /* ---- host memory -------------------------------------------------------------------------------
  */
 
-static int map_host(struct provider *p, size_t len, unsigned int flags)
+/* Huge pages that the administrator set aside (mmap reserves them, or fails: no SIGBUS later). */
+static uint8_t *map_hugetlb(size_t len)
 {
-	int fd = memfd_create("p2p-host", MFD_CLOEXEC | flags);
-	int err = fd < 0 || ftruncate(fd, (off_t)len) < 0 ? -errno : 0;
+	if (len % HUGE_PAGE_SIZE)
+		return MAP_FAILED;
+	return mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB,
+		    -1, 0);
+}
 
-	if (!err) {
-		p->pool = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		err = p->pool == MAP_FAILED ? -errno : 0;
-	}
-	if (fd >= 0)
-		close(fd);
-	return err;
+/* Else transparent ones, which need the alignment: I/O on one is one piece for drive and RNIC. */
+static uint8_t *map_transparent(size_t len)
+{
+	size_t slack = HUGE_PAGE_SIZE;
+	uint8_t *all = mmap(NULL, len + slack, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t head;
+
+	if (all == MAP_FAILED)
+		return MAP_FAILED;
+	head = (size_t)(-(uintptr_t)all % HUGE_PAGE_SIZE);
+	if (head)
+		munmap(all, head);
+	if (slack - head)
+		munmap(all + head + len, slack - head);
+	(void)madvise(all + head, len, MADV_HUGEPAGE); /* a kernel without them has small ones */
+	return all + head;
 }
 
 int provider_create_host(uint32_t npages, struct provider **ret_provider)
@@ -406,12 +420,14 @@ int provider_create_host(uint32_t npages, struct provider **ret_provider)
 
 	if (!p)
 		return -ENOMEM;
-	/* mmap reserves the huge pages, or fails: no SIGBUS later */
-	p->huge = len % HUGE_PAGE_SIZE == 0 && map_host(p, len, MFD_HUGETLB) == 0;
-
-	int err = p->huge ? 0 : map_host(p, len, 0);
-
 	p->max_pages = npages;
+	p->pool = map_hugetlb(len);
+	p->huge = p->pool != MAP_FAILED;
+	if (!p->huge)
+		p->pool = map_transparent(len);
+
+	int err = p->pool == MAP_FAILED ? -errno : 0;
+
 	if (!err && madvise(p->pool, len, MADV_DONTFORK) < 0)
 		err = -errno;
 	if (!err)

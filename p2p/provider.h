@@ -9,8 +9,8 @@
  *      pool   |chunk 0|chunk 1| ...reserved, nothing there yet... |
  *             0               npages                         max_pages
  *
- * A host provider is a memfd. Both look the same from here on: a pool whose pages window.c moves
- * into a window and back.
+ * A host provider is anonymous memory. Both look the same from here on: a pool whose pages window.c
+ * moves into a window and back.
  *
  *      ACTIVE --(function gone: provider_lose)--> LOST --(last page given back)--> GONE
  *         ^_________________________(provider_reopen)_______________________________|
@@ -32,7 +32,7 @@
 #define PROVIDER_CHUNKS_MAX 256
 
 enum provider_kind {
-	PROVIDER_HOST, /* memfd */
+	PROVIDER_HOST, /* anonymous memory */
 	PROVIDER_CMB,  /* p2pmem of a PCI function */
 };
 
@@ -105,8 +105,8 @@ uint32_t provider_set_scan(struct provider_set *set);
 /** provider_set_destroy() - unmap the pools; no page may be linked any more. NULL is fine. */
 void provider_set_destroy(struct provider_set *set);
 
-/** provider_create_host() - @npages pages of a memfd; of huge pages if there are enough. Return: 0
- * or negative errno. */
+/** provider_create_host() - @npages of ordinary memory, of huge pages if the machine has any.
+ * Return: 0 or negative errno. */
 __attribute__((warn_unused_result)) int provider_create_host(uint32_t npages,
 							     struct provider **ret_provider);
 

@@ -18,6 +18,7 @@ struct block {
 	struct backend backend;
 	struct reactor *reactor;
 	char *path;
+	int registered; /* the ring's index of the descriptor, or -1 */
 	bool file;
 	char identity[128]; /* WWID or the like, "" if it has none */
 };
@@ -81,6 +82,14 @@ static void rw_done(struct uring_op *op, int res)
 		nvmf_req_complete(req, NVME_OK);
 }
 
+static void use_registered(const struct block *b, struct io_uring_sqe *sqe)
+{
+	if (b->registered < 0)
+		return;
+	sqe->fd = b->registered;
+	sqe->flags |= IOSQE_FIXED_FILE;
+}
+
 static void submit_rw(struct nvmf_req *req)
 {
 	struct block *b = block_of(req->ns->backend);
@@ -95,6 +104,7 @@ static void submit_rw(struct nvmf_req *req)
 		io_uring_prep_read(sqe, b->backend.info.fd, data, len, offset);
 	if (req->fua && req->dir == DATA_H2C)
 		sqe->rw_flags = RWF_DSYNC;
+	use_registered(b, sqe);
 	io_uring_sqe_set_data(sqe, &req->op);
 }
 
@@ -131,6 +141,7 @@ static void block_flush(struct backend *b, struct nvmf_req *req)
 
 	req->op.done = flush_done;
 	io_uring_prep_fsync(sqe, b->info.fd, IORING_FSYNC_DATASYNC);
+	use_registered(blk, sqe);
 	io_uring_sqe_set_data(sqe, &req->op);
 }
 
@@ -221,6 +232,8 @@ static int open_device(struct block *b, const char **ret_why)
 
 static void block_close(struct backend *b)
 {
+	if (block_of(b)->registered >= 0)
+		reactor_update_file(block_of(b)->reactor, block_of(b)->registered, -1);
 	if (b->info.fd >= 0)
 		close(b->info.fd);
 	free(block_of(b)->path);
@@ -257,6 +270,8 @@ static int block_reopen(struct backend *b, const char **ret_why)
 		close(now.backend.info.fd);
 	if (err)
 		return err;
+	if (old->registered >= 0)
+		reactor_update_file(old->reactor, old->registered, b->info.fd);
 	b->info.major = now.backend.info.major;
 	b->info.minor = now.backend.info.minor;
 	return 0;
@@ -282,6 +297,7 @@ int backend_block_open(struct reactor *r, const char *path, struct backend **ret
 		return -ENOMEM;
 	b->backend.ops = &block_ops;
 	b->backend.info.fd = -1;
+	b->registered = -1;
 	b->reactor = r;
 	b->path = strdup(path);
 	err = b->path ? open_device(b, ret_why) : -ENOMEM;
@@ -289,6 +305,7 @@ int backend_block_open(struct reactor *r, const char *path, struct backend **ret
 		block_close(&b->backend);
 		return err;
 	}
+	b->registered = reactor_register_file(r, b->backend.info.fd);
 	*ret_backend = &b->backend;
 	return 0;
 }

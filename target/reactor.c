@@ -150,9 +150,31 @@ static int create_ring(struct reactor *r, unsigned int entries)
 
 	for (size_t i = 0; err == -EINVAL && i < sizeof(flags) / sizeof(flags[0]); i++)
 		err = io_uring_queue_init(entries, &r->ring, flags[i]);
-	if (!err)
-		(void)io_uring_register_ring_fd(&r->ring); /* a little faster; 5.18 */
-	return err;
+	if (err)
+		return err;
+	(void)io_uring_register_ring_fd(&r->ring); /* a little faster; 5.18 */
+	r->has_files = io_uring_register_files_sparse(&r->ring, FILES_MAX) == 0; /* 5.19 */
+	return 0;
+}
+
+int reactor_register_file(struct reactor *r, int fd)
+{
+	for (int i = 0; r->has_files && i < FILES_MAX; i++) {
+		if (r->files[i / 64] >> (i % 64) & 1)
+			continue;
+		if (io_uring_register_files_update(&r->ring, (unsigned int)i, &fd, 1) != 1)
+			return -1;
+		r->files[i / 64] |= UINT64_C(1) << (i % 64);
+		return i;
+	}
+	return -1;
+}
+
+void reactor_update_file(struct reactor *r, int file, int fd)
+{
+	(void)io_uring_register_files_update(&r->ring, (unsigned int)file, &fd, 1);
+	if (fd < 0)
+		r->files[file / 64] &= ~(UINT64_C(1) << (file % 64));
 }
 
 int reactor_create(unsigned int entries, struct reactor **ret_reactor)

@@ -18,6 +18,8 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
+#define FILES_MAX 1024 /* kept by the ring: one a namespace */
+
 /* An operation on the ring; embedded in a request. done() is called in the loop with the CQE's res.
  */
 struct uring_op {
@@ -41,6 +43,8 @@ struct reactor {
 	struct io_uring ring;
 	uint64_t poll_ns; /* longest time to look for more before sleeping; 0: not at all */
 	/* private: */
+	uint64_t files[FILES_MAX / 64]; /* bits: taken */
+	bool has_files;
 	LIST_HEAD(pollers, poller) pollers;
 	ev_io ring_ready;
 	ev_prepare rounds;
@@ -62,6 +66,13 @@ void reactor_add_poller(struct reactor *r, struct poller *p);
 
 /** reactor_remove_poller() - not from within a poller's functions. */
 void reactor_remove_poller(struct poller *p);
+
+/** reactor_register_file() - have the ring keep @fd, so that an I/O need not look it up. Return:
+ * the index for IOSQE_FIXED_FILE, or -1: use the descriptor itself. Control thread. */
+int reactor_register_file(struct reactor *r, int fd);
+
+/** reactor_update_file() - index @file is @fd from now on; -1: nothing, the index is free. */
+void reactor_update_file(struct reactor *r, int file, int fd);
 
 /** reactor_sqe() - a free SQE. The caller prepares it and then sets its data to a struct uring_op,
  * whose done() will be called (maybe from within a later reactor_sqe()). Submits what is queued if

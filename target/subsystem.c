@@ -380,10 +380,22 @@ bool subsystem_allows(const struct subsystem *s, const char *hostnqn)
 	return false;
 }
 
+/* They ascend by nsid, and most often it is 1, 2, 3, ... without a gap. */
 struct namespace *subsystem_namespace(const struct subsystem *s, uint32_t nsid)
 {
-	for (size_t i = 0; i < s->nnamespaces; i++)
-		if (s->namespaces[i].nsid == nsid)
-			return &s->namespaces[i];
+	size_t low = 0, high = s->nnamespaces;
+
+	if (nsid - 1 < high && s->namespaces[nsid - 1].nsid == nsid)
+		return &s->namespaces[nsid - 1];
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (s->namespaces[mid].nsid == nsid)
+			return &s->namespaces[mid];
+		if (s->namespaces[mid].nsid < nsid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
 	return NULL;
 }

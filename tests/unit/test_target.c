@@ -763,6 +763,27 @@ START_TEST(written_bytes_are_in_the_file_and_read_back)
 }
 END_TEST
 
+START_TEST(namespaces_are_found_by_number_with_gaps_and_without)
+{
+	struct namespace ns[5] = {
+		{ .nsid = 1 }, { .nsid = 2 }, { .nsid = 7 }, { .nsid = 8 }, { .nsid = 1024 }
+	};
+	struct subsystem s = { .namespaces = ns, .nnamespaces = 5 };
+
+	for (uint32_t nsid = 0; nsid <= 1025; nsid++) {
+		struct namespace *want = NULL;
+
+		for (int i = 0; i < 5; i++)
+			if (ns[i].nsid == nsid)
+				want = &ns[i];
+		ck_assert_ptr_eq(subsystem_namespace(&s, nsid), want);
+	}
+	ck_assert_ptr_null(subsystem_namespace(&s, UINT32_MAX));
+	s.nnamespaces = 0;
+	ck_assert_ptr_null(subsystem_namespace(&s, 1));
+}
+END_TEST
+
 /* What the I/O's end says, where it was staged, and what becomes of it. */
 START_TEST(io_that_failed_in_a_cmb_is_done_again_in_host_memory)
 {
@@ -954,6 +975,7 @@ int main(void)
 	tcase_add_test(tc, silent_host_is_dropped_after_its_keep_alive_time);
 	tcase_add_loop_test(tc, read_and_write_check_their_range, 0, NROWS(rw_rows));
 	tcase_add_test(tc, written_bytes_are_in_the_file_and_read_back);
+	tcase_add_test(tc, namespaces_are_found_by_number_with_gaps_and_without);
 	tcase_add_test(tc, io_that_failed_in_a_cmb_is_done_again_in_host_memory);
 	tcase_add_test(tc, device_that_shrank_is_an_error_and_not_a_hang);
 	tcase_add_test(tc, discovery_shows_what_the_host_may_use);
