@@ -84,6 +84,7 @@ struct config {
 	uint64_t cmb_chunk;   /* bytes in which more is taken */
 	uint64_t cmb_reserve; /* bytes of each CMB left to others */
 	enum config_flush cmb_flush;
+	uint64_t connection_memory; /* most bytes for the queues of all connections */
 	uint32_t poll_us;           /* longest time to look for more work before sleeping */
 	uint32_t max_transfer_len;  /* bytes, MDTS: a power of two, 4 KiB..1 MiB */
 	uint32_t keep_alive_max_ms; /* largest KATO accepted; 0: no limit */

@@ -107,23 +107,22 @@ static size_t first_difference(const uint8_t *a, const uint8_t *b, size_t len)
 
 /* RDMA READ far pattern -> pages; everything outside [offset, offset + len) must stay background.
  */
-static const char *try_read(struct loopback *lo, struct iova_state *s, const struct rnic_case *c,
+static const char *try_read(struct loopback *lo, struct slot *slot, const struct rnic_case *c,
 			    uint8_t *want, uint8_t *got)
 {
-	struct provider *p = s->extent[0].provider;
+	struct provider *p = slot->cache->provider;
 
 	memset(want, BACKGROUND, PROOF_LEN);
-	if (provider_poke(p, s->va, want, PROOF_LEN))
+	if (provider_poke(p, slot->va, want, PROOF_LEN))
 		return "pages are gone";
 	fill_pattern(lo->far_buf, PROOF_LEN, (uint32_t)(c->offset + c->len));
 	memcpy(want + c->offset, lo->far_buf, c->len);
 
-	const char *bad =
-		rdma(lo, IBV_WR_RDMA_READ, s->va + c->offset, s->window->mr->lkey, c->len);
+	const char *bad = rdma(lo, IBV_WR_RDMA_READ, slot->va + c->offset, slot->lkey, c->len);
 
 	if (bad)
 		return bad;
-	if (provider_peek(p, s->va, got, PROOF_LEN))
+	if (provider_peek(p, slot->va, got, PROOF_LEN))
 		return "pages are gone";
 	return first_difference(want, got, PROOF_LEN) == PROOF_LEN
 		       ? NULL
@@ -131,16 +130,15 @@ static const char *try_read(struct loopback *lo, struct iova_state *s, const str
 }
 
 /* RDMA WRITE pages -> far buffer. */
-static const char *try_write(struct loopback *lo, struct iova_state *s, const struct rnic_case *c,
+static const char *try_write(struct loopback *lo, struct slot *slot, const struct rnic_case *c,
 			     uint8_t *want)
 {
 	fill_pattern(want, PROOF_LEN, (uint32_t)(c->offset * 3 + c->len));
-	if (provider_poke(s->extent[0].provider, s->va, want, PROOF_LEN))
+	if (provider_poke(slot->cache->provider, slot->va, want, PROOF_LEN))
 		return "pages are gone";
 	memset(lo->far_buf, BACKGROUND, PROOF_LEN);
 
-	const char *bad =
-		rdma(lo, IBV_WR_RDMA_WRITE, s->va + c->offset, s->window->mr->lkey, c->len);
+	const char *bad = rdma(lo, IBV_WR_RDMA_WRITE, slot->va + c->offset, slot->lkey, c->len);
 
 	if (bad)
 		return bad;
@@ -148,18 +146,18 @@ static const char *try_write(struct loopback *lo, struct iova_state *s, const st
 							     : NULL;
 }
 
-static void run_rnic_cases(struct loopback *lo, struct iova_state *s, enum ibv_mtu mtu,
-			   uint8_t *want, uint8_t *got, struct proof *ret)
+static void run_rnic_cases(struct loopback *lo, struct slot *slot, enum ibv_mtu mtu, uint8_t *want,
+			   uint8_t *got, struct proof *ret)
 {
 	ret->verdict = PROOF_ANY;
 	for (size_t i = 0; i < sizeof(rnic_cases) / sizeof(rnic_cases[0]); i++) {
 		const struct rnic_case *c = &rnic_cases[i];
 		const char *op = "READ";
-		const char *bad = try_read(lo, s, c, want, got);
+		const char *bad = try_read(lo, slot, c, want, got);
 
 		if (!bad) {
 			op = "WRITE";
-			bad = try_write(lo, s, c, want);
+			bad = try_write(lo, slot, c, want);
 		}
 		if (bad) {
 			fail(ret, c->offset % P2P_PAGE_SIZE ? PROOF_ALIGNED : PROOF_NONE,
@@ -170,38 +168,28 @@ static void run_rnic_cases(struct loopback *lo, struct iova_state *s, enum ibv_m
 	}
 }
 
-void proof_rnic(struct window *w, uint8_t port_num, struct provider *p, enum ibv_mtu mtu,
-		struct proof *ret)
+void proof_rnic(struct slot_cache *c, uint8_t port_num, enum ibv_mtu mtu, struct proof *ret)
 {
-	struct loopback lo;
-	struct iova_state s;
+	struct slot *slot = slot_take(c, PROOF_LEN);
 	uint8_t *buf = malloc(2 * PROOF_LEN);
-	int err = buf ? iova_try_alloc(w, &s, PROOF_LEN) : -ENOMEM;
+	struct loopback lo;
+	int err;
 
 	*ret = (struct proof){ 0 };
-	if (err) {
-		fail(ret, PROOF_NONE, "no room for the proof: %s", strerror(-err));
-		goto out_free;
+	if (!slot || !buf) {
+		fail(ret, PROOF_UNKNOWN, "no memory of %s to spare for the proof",
+		     c->provider->name);
+		goto out;
 	}
-	err = iova_link(&s, 0, p, PROOF_LEN);
-	while (err == -ENOMEM && provider_grow(p) == 0)
-		err = iova_link(&s, 0, p, PROOF_LEN);
-	if (err) {
-		fail(ret, PROOF_NONE, "no pages of %s for the proof: %s", p->name, strerror(-err));
-		goto out_iova;
-	}
-	iova_sync(&s, 0, PROOF_LEN);
-	err = loopback_init(&lo, w->mr->pd, NULL, port_num, mtu, 2, PROOF_LEN);
+	err = loopback_init(&lo, c->window->mr->pd, NULL, port_num, mtu, 2, PROOF_LEN);
 	if (err)
 		fail(ret, PROOF_NONE, "no loopback queue pair for the proof: %s", strerror(-err));
 	else
-		run_rnic_cases(&lo, &s, mtu, buf, buf + PROOF_LEN, ret);
+		run_rnic_cases(&lo, slot, mtu, buf, buf + PROOF_LEN, ret);
 	loopback_fini(&lo);
-out_iova:
-	/* what cannot be unlinked (vm.max_map_count) stays in the window, and its range with it */
-	if (iova_destroy(&s))
-		ret->verdict = PROOF_NONE;
-out_free:
+out:
+	if (slot)
+		slot_give(slot);
 	free(buf);
 }
 
@@ -226,7 +214,7 @@ static bool lend(struct provider *p, size_t len, struct lent *l, struct proof *r
 	} while (l->page == BUDDY_NONE && provider_grow(p) == 0);
 	l->host = aligned_alloc(P2P_PAGE_SIZE, 2 * PROOF_LEN);
 	if (l->page == BUDDY_NONE || !l->host || len > PROOF_LEN) {
-		fail(ret, PROOF_NONE, "no memory for the proof");
+		fail(ret, PROOF_UNKNOWN, "no memory of %s to spare for the proof", p->name);
 		return false;
 	}
 	l->got = l->host + PROOF_LEN;

@@ -10,7 +10,7 @@
 #ifndef P2P_PROOF_H
 #define P2P_PROOF_H
 
-#include "p2p/window.h"
+#include "p2p/slot.h"
 
 enum proof_verdict {
 	PROOF_UNKNOWN, /* not tried yet */
@@ -25,17 +25,17 @@ struct proof {
 };
 
 /**
- * proof_rnic() - RDMA READ into and RDMA WRITE out of @p's pages linked in @w, over a loopback pair
- * of queue pairs on port @port_num with path MTU @mtu. Compares every byte, and the bytes beside
- * them. The outcome, good or bad, is @ret.
+ * proof_rnic() - RDMA READ into and RDMA WRITE out of a slot of @c, over a loopback pair of queue
+ * pairs on port @port_num with path MTU @mtu. Compares every byte, and the bytes beside them. The
+ * outcome, good or bad, is @ret; PROOF_UNKNOWN if no slot can be had now.
  */
-void proof_rnic(struct window *w, uint8_t port_num, struct provider *p, enum ibv_mtu mtu,
-		struct proof *ret);
+void proof_rnic(struct slot_cache *c, uint8_t port_num, enum ibv_mtu mtu, struct proof *ret);
 
 /**
  * proof_backend() - read the start of the open block device @fd (O_DIRECT) into @p's pages and into
  * host memory, and compare. @len: bytes to read, a multiple of the logical block, at most 16 pages.
  * Proves the drive's writes to the pages, which is the direction that destroys when it is wrong.
+ * PROOF_UNKNOWN if no pages can be had now.
  */
 void proof_backend(int fd, size_t len, struct provider *p, struct proof *ret);
 

@@ -117,7 +117,7 @@ const struct proof *staging_proof(struct staging *st, struct provider *p, enum i
 
 	if (proof->verdict == PROOF_UNKNOWN && p->state == PROVIDER_ACTIVE) {
 		if (st->cmb[p->index]) {
-			proof_rnic(st->odp, st->port_num, p, mtu, proof);
+			proof_rnic(st->cmb[p->index], st->port_num, mtu, proof);
 		} else {
 			proof->verdict = PROOF_NONE;
 			snprintf(proof->why, sizeof(proof->why), "%s", st->why_no_odp);
@@ -254,9 +254,22 @@ static void settle(struct stage_target *t)
 	}
 }
 
+/* No pages to spare for the proof: all in use. What was proved before holds. */
+static void keep_verdict(struct stage_candidate *c, const struct stage_candidate *before,
+			 unsigned int nbefore)
+{
+	for (unsigned int i = 0; i < nbefore; i++)
+		if (before[i].provider == c->provider)
+			*c = before[i];
+}
+
 void stage_target_prove(struct stage_target *t, struct provider_set *set,
 			const struct topology *topo, int fd, size_t len, int scratch_fd)
 {
+	struct stage_candidate before[PROVIDER_MAX];
+	unsigned int nbefore = t->ncandidates;
+
+	memcpy(before, t->candidate, sizeof(before));
 	t->ncandidates = t->nusable = 0;
 	t->reason = set->no_p2pdma ? STAGE_HOST_NO_P2PDMA : STAGE_HOST_NO_CMB;
 	snprintf(t->why, sizeof(t->why), "%s", set->why_none);
@@ -275,6 +288,8 @@ void stage_target_prove(struct stage_target *t, struct provider_set *set,
 		proof_backend(fd, len, c->provider, &c->read);
 		if (c->read.verdict == PROOF_ANY)
 			proof_backend_write(fd, scratch_fd, c->provider, &c->write);
+		else if (c->read.verdict == PROOF_UNKNOWN)
+			keep_verdict(c, before, nbefore);
 	}
 	settle(t);
 }

@@ -47,6 +47,13 @@ static uint32_t announced_in_capsule_len(const struct subsystem *s, const struct
 	return port->in_capsule_data_len;
 }
 
+uint32_t target_in_capsule_len(const struct target *t, uint16_t cntlid,
+			       const struct config_port *port)
+{
+	return cntlid && target_has_controller(t, cntlid) ? t->by_cntlid[cntlid]->in_capsule_len
+							  : port->in_capsule_data_len;
+}
+
 static void on_kato(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct controller *c = w->data;

@@ -136,6 +136,11 @@ void target_on_trouble(struct target *t, void (*trouble)(void *arg), void *arg);
 /** target_report() - the drives' part of the table of paths. */
 void target_report(const struct target *t, struct report *report);
 
+/** target_in_capsule_len() - most bytes of in-capsule data that I/O queues of controller @cntlid
+ * use; of an unknown one (0: the host did not say), what @port has. */
+uint32_t target_in_capsule_len(const struct target *t, uint16_t cntlid,
+			       const struct config_port *port);
+
 /** target_print_accounting() - per namespace and direction, the bytes staged where and why. */
 void target_print_accounting(const struct target *t, FILE *out);
 

@@ -87,7 +87,10 @@ static int alloc_memory(struct conn *c, size_t in_capsule_len)
 	size_t head = round_up(sqes + cqes, P2P_PAGE_SIZE);
 	size_t each = round_up(in_capsule_len, P2P_PAGE_SIZE);
 
+	if (head + each * c->depth > c->transport->conf->connection_memory - c->transport->mem_used)
+		return -ENOMEM;
 	c->mem_len = head + each * c->depth;
+	c->transport->mem_used += c->mem_len;
 	c->recvs = calloc(c->depth, sizeof(*c->recvs));
 	c->reqs = calloc(c->nreqs, sizeof(*c->reqs));
 	c->mem = mmap(NULL, c->mem_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -175,7 +178,10 @@ static int set_up(struct conn *c, const struct nvme_rdma_cm_request *req)
 	int err = reserve_cqes(c);
 
 	if (!err)
-		err = alloc_memory(c, get16(req->qid) ? c->nvmf.port->in_capsule_data_len : 0);
+		err = alloc_memory(c, get16(req->qid) ? target_in_capsule_len(c->nvmf.target,
+									      get16(req->cntlid),
+									      c->nvmf.port)
+						      : 0);
 	if (!err)
 		err = create_qp(c);
 	for (unsigned int i = 0; !err && i < c->depth; i++)
@@ -296,6 +302,7 @@ void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_c
 	}
 	id->context = c;
 	LIST_INSERT_HEAD(&l->transport->conns, c, entry);
+	l->transport->nconns++;
 
 	int err = set_up(c, &req);
 
@@ -368,6 +375,8 @@ void conn_free(struct conn *c)
 		ibv_dereg_mr(c->mr);
 	if (c->mem != MAP_FAILED)
 		munmap(c->mem, c->mem_len);
+	c->transport->mem_used -= c->mem_len;
+	c->transport->nconns--;
 	c->rnic->recv.used -= c->recv_cqes;
 	c->rnic->send.used -= c->send_cqes;
 	free(c->recvs);

@@ -150,6 +150,8 @@ struct transport {
 	struct reactor *reactor;
 	struct poller reaper;
 	struct listener *listeners;
+	size_t mem_used; /* of all connections' queues */
+	unsigned int nconns;
 	LIST_HEAD(rnic_list, rnic) rnics;
 	LIST_HEAD(conn_list, conn) conns;
 	struct conn_list dead;

@@ -77,6 +77,8 @@ void transport_print_staging(const struct transport *tr, FILE *out)
 {
 	const struct rnic *r;
 
+	fprintf(out, "queues: %u connections, %zu of %" PRIu64 " KiB\n", tr->nconns,
+		tr->mem_used / 1024, tr->conf->connection_memory / 1024);
 	for (unsigned int i = 0; i < tr->set->n; i++)
 		print_provider(tr->set->provider[i], out);
 	LIST_FOREACH (r, &tr->rnics, entry) {

@@ -281,7 +281,7 @@ static const char *verdict_text(const struct proof *proof)
 	case PROOF_UNKNOWN:
 		break;
 	}
-	return "not tried";
+	return "not proved yet, host memory is used";
 }
 
 static void prove_provider(struct rnic *r, struct provider *p, enum ibv_mtu mtu)
@@ -299,11 +299,12 @@ static void prove_provider(struct rnic *r, struct provider *p, enum ibv_mtu mtu)
 
 void rnic_prove(struct rnic *r, enum ibv_mtu mtu)
 {
-	if (!r->staging->odp || r->mtu_used[mtu])
+	if (!r->staging->odp)
 		return;
 	r->mtu_used[mtu] = true;
 	for (unsigned int i = 0; i < r->transport->set->n; i++)
-		prove_provider(r, r->transport->set->provider[i], mtu);
+		if (r->staging->proof[i][mtu].verdict == PROOF_UNKNOWN)
+			prove_provider(r, r->transport->set->provider[i], mtu);
 }
 
 void rnic_provider_changed(struct rnic *r, unsigned int index)
