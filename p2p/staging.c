@@ -82,7 +82,7 @@ int staging_create(struct ibv_pd *pd, uint8_t port_num, struct provider_set *set
 	else
 		(void)create_odp(st, pd, odp_size);
 	for (unsigned int i = 0; i < set->n; i++)
-		staging_provider_changed(st, topo, i);
+		staging_provider_added(st, topo, i);
 	*ret_staging = st;
 	return 0;
 }
@@ -99,11 +99,10 @@ void staging_destroy(struct staging *st)
 	free(st);
 }
 
-void staging_provider_changed(struct staging *st, const struct topology *topo, unsigned int index)
+void staging_provider_added(struct staging *st, const struct topology *topo, unsigned int index)
 {
 	struct provider *p = st->set->provider[index];
 
-	memset(st->proof[index], 0, sizeof(st->proof[index]));
 	topology_path(topo, p->name, &st->client, &st->path[index]);
 	/* without memory for it, the provider is not used */
 	if (st->odp && !st->cmb[index] &&
@@ -111,18 +110,23 @@ void staging_provider_changed(struct staging *st, const struct topology *topo, u
 		st->cmb[index] = NULL;
 }
 
-const struct proof *staging_proof(struct staging *st, struct provider *p, enum ibv_mtu mtu)
+void staging_provider_lost(struct staging *st, unsigned int index)
 {
-	struct proof *proof = &st->proof[p->index][mtu];
+	memset(st->proof[index], 0, sizeof(st->proof[index]));
+}
 
-	if (proof->verdict == PROOF_UNKNOWN && p->state == PROVIDER_ACTIVE) {
-		if (st->cmb[p->index]) {
-			proof_rnic(st->cmb[p->index], st->port_num, mtu, proof);
-		} else {
-			proof->verdict = PROOF_NONE;
-			snprintf(proof->why, sizeof(proof->why), "%s", st->why_no_odp);
-		}
-	}
+const struct proof *staging_prove(struct staging *st, struct provider *p, enum ibv_mtu mtu)
+{
+	struct proof *proof = &st->proof[p->index][mtu], now = { .verdict = PROOF_NONE };
+
+	if (p->state != PROVIDER_ACTIVE)
+		return proof;
+	if (st->cmb[p->index])
+		proof_rnic(st->cmb[p->index], st->port_num, mtu, &now);
+	else
+		snprintf(now.why, sizeof(now.why), "%s", st->why_no_odp);
+	if (now.verdict != PROOF_UNKNOWN || proof->verdict == PROOF_UNKNOWN)
+		*proof = now;
 	return proof;
 }
 

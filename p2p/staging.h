@@ -108,13 +108,19 @@ __attribute__((warn_unused_result)) int staging_create(struct ibv_pd *pd, uint8_
 /** staging_destroy() - no slot may be out. NULL is fine. */
 void staging_destroy(struct staging *st);
 
-/** staging_provider_changed() - provider @index is new, back, or shall be proved again: forget what
- * was proved, make its cache if there is none yet. */
-void staging_provider_changed(struct staging *st, const struct topology *topo, unsigned int index);
+/** staging_provider_added() - provider @index is new or back: make its cache if there is none yet.
+ */
+void staging_provider_added(struct staging *st, const struct topology *topo, unsigned int index);
 
-/** staging_proof() - the verdict on (this RNIC, provider, path MTU); proves on first demand, which
- * blocks for milliseconds. Control thread, before the connection carries commands. */
-const struct proof *staging_proof(struct staging *st, struct provider *p, enum ibv_mtu mtu);
+/** staging_provider_lost() - forget what was proved of provider @index. */
+void staging_provider_lost(struct staging *st, unsigned int index);
+
+/**
+ * staging_prove() - prove (this RNIC, provider, path MTU), anew if it was proved before; a proof
+ * that finds no memory to spare leaves the former verdict. Blocks for milliseconds. Control thread,
+ * before the connection carries commands. Return: the verdict now.
+ */
+const struct proof *staging_prove(struct staging *st, struct provider *p, enum ibv_mtu mtu);
 
 /**
  * staging_take() - a slot for one command's payload.

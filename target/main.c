@@ -157,6 +157,7 @@ static bool lose_the_dead(struct daemon *d)
 				"CMB of %s is lost; payload goes through host memory until it is back",
 				p->name);
 			provider_lose(p);
+			transport_provider_lost(d->transport, i);
 			target_provider_lost(d->target);
 			slot_lose(&d->domain, p);
 		}

@@ -222,6 +222,14 @@ int transport_probe(struct transport *tr, struct config_diag *diag)
 	return bind_ports(tr, false, diag);
 }
 
+void transport_provider_lost(struct transport *tr, unsigned int index)
+{
+	struct rnic *r;
+
+	LIST_FOREACH (r, &tr->rnics, entry)
+		staging_provider_lost(r->staging, index);
+}
+
 void transport_provider_changed(struct transport *tr, unsigned int index)
 {
 	struct rnic *r;

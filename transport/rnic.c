@@ -290,7 +290,7 @@ static void prove_provider(struct rnic *r, struct provider *p, enum ibv_mtu mtu)
 
 	if (p->state != PROVIDER_ACTIVE)
 		return;
-	proof = staging_proof(r->staging, p, mtu);
+	proof = staging_prove(r->staging, p, mtu);
 	log_msg(proof->verdict == PROOF_NONE ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
 		"rnic %s, CMB of %s, path MTU %u: %s%s%s", ibv_get_device_name(r->verbs->device),
 		p->name, proof_mtu_bytes(mtu), verdict_text(proof), proof->why[0] ? "; " : "",
@@ -309,7 +309,7 @@ void rnic_prove(struct rnic *r, enum ibv_mtu mtu)
 
 void rnic_provider_changed(struct rnic *r, unsigned int index)
 {
-	staging_provider_changed(r->staging, r->transport->topo, index);
+	staging_provider_added(r->staging, r->transport->topo, index);
 	if (!r->staging->odp)
 		return;
 	for (enum ibv_mtu mtu = IBV_MTU_256; mtu <= IBV_MTU_4096; mtu++)

@@ -53,6 +53,9 @@ void transport_provider_changed(struct transport *tr, unsigned int index);
 /** transport_warn_of_full_windows() - say once for each RNIC that its IOVA window was too small. */
 void transport_warn_of_full_windows(struct transport *tr);
 
+/** transport_provider_lost() - forget what was proved of provider @index. */
+void transport_provider_lost(struct transport *tr, unsigned int index);
+
 /** transport_report() - the RNICs' part of the table of paths. */
 void transport_report(const struct transport *tr, struct report *report);
 
