@@ -264,6 +264,11 @@ static const struct wrong {
 	{ 1, "max_transfer\" is \"96K\": it is not a power of two", "\"4K\"..\"1M\", a power of two", "daemon = { max_transfer = \"96K\"; };" },
 	{ 1, "max_transfer\" is \"2M\": it is out of range", "\"4K\"..\"1M\"", "daemon = { max_transfer = \"2M\"; };" },
 	{ 1, "max_transfer\" is \"2K\": it is out of range", "\"4K\"..\"1M\"", "daemon = { max_transfer = \"2K\"; };" },
+	{ 1, "cmb_chunk\" is \"96K\": it is not a power of two", "\"64K\"..\"1G\", a power of two", "daemon = { cmb_chunk = \"96K\"; };" },
+	{ 1, "cmb_cap\" is \"4K\": it is out of range", "\"64K\"..\"1T\"", "daemon = { cmb_cap = \"4K\"; };" },
+	{ 1, "\"maybe\"", "\"none\", \"rdma-read\", \"cpu-read\"", "daemon = { cmb_flush = \"maybe\"; };" },
+	{ 1, "poll_us", "0..10000 us", "daemon = { poll_us = 10001; };" },
+	{ 1, "connection_memory\" is \"1K\": it is out of range", "\"1M\"..\"1T\"", "daemon = { connection_memory = \"1K\"; };" },
 	{ 1, "in_capsule_data\" is \"17K\": it is out of range", "\"0\"..\"16K\"", "ports = ( { in_capsule_data = \"17K\"; } );" },
 	/* 60 */
 	{ 1, "in_capsule_data\" is \"100\": it is not a multiple", "multiple of \"16\"", "ports = ( { in_capsule_data = \"100\"; } );" },
@@ -457,7 +462,13 @@ static void same_model(const struct config *a, const struct config *b)
 {
 	ck_assert_uint_eq(a->window_size, b->window_size);
 	ck_assert_uint_eq(a->host_memory, b->host_memory);
+	ck_assert_uint_eq(a->cmb_cap, b->cmb_cap);
+	ck_assert_uint_eq(a->cmb_floor, b->cmb_floor);
+	ck_assert_uint_eq(a->cmb_chunk, b->cmb_chunk);
 	ck_assert_uint_eq(a->cmb_reserve, b->cmb_reserve);
+	ck_assert_int_eq(a->cmb_flush, b->cmb_flush);
+	ck_assert_uint_eq(a->connection_memory, b->connection_memory);
+	ck_assert_uint_eq(a->poll_us, b->poll_us);
 	ck_assert_uint_eq(a->max_transfer_len, b->max_transfer_len);
 	ck_assert_uint_eq(a->keep_alive_max_ms, b->keep_alive_max_ms);
 	ck_assert_uint_eq(a->nports, b->nports);
@@ -527,7 +538,14 @@ START_TEST(what_is_left_out_has_its_default)
 
 	ck_assert_uint_eq(c->window_size, UINT64_C(1) << 30);
 	ck_assert_uint_eq(c->host_memory, 64 << 20);
+	ck_assert_uint_eq(c->cmb_cap, UINT64_C(1) << 40);
+	ck_assert_uint_eq(c->cmb_floor, 16 << 20);
+	ck_assert_uint_eq(c->cmb_chunk, 4 << 20);
 	ck_assert_uint_eq(c->cmb_reserve, 0);
+	ck_assert_int_eq(c->cmb_flush, CONFIG_FLUSH_NONE);
+	ck_assert_uint_eq(c->connection_memory, 1 << 30);
+	ck_assert_uint_eq(c->poll_us, 1000);
+	ck_assert_ptr_null(c->subsystems[0].namespaces[0].scratch);
 	ck_assert_uint_eq(c->max_transfer_len, 1 << 20);
 	ck_assert_uint_eq(c->keep_alive_max_ms, 0);
 	ck_assert_uint_eq(c->nports, 1);
@@ -553,12 +571,13 @@ START_TEST(what_is_given_is_kept)
 {
 	struct config *c = load_text(
 		"daemon = { window_size = \"1M\"; host_memory = \"1G\"; cmb_reserve = \"8K\";\n"
-		"max_transfer = \"65536\"; keep_alive_max_ms = 120000; };\n"
+		"cmb_cap = \"1M\"; cmb_floor = \"0\"; cmb_chunk = \"64K\"; cmb_flush = \"cpu-read\"; poll_us = 0;"
+		"connection_memory = \"2M\"; max_transfer = \"65536\"; keep_alive_max_ms = 120000; };\n"
 		"ports = ( { id = 9; address = \"fe80::1%ib0\"; service = 20049;\n"
 		"in_capsule_data = \"8208\"; queue_depth = 1024; } );\n"
 		"subsystems = ( { nqn = \"nqn.2024-01.org.example:\xc3\xa4\"; serial = \"S 1\";\n"
 		"model = \"M\"; allowed_hosts = ( " HOST " ); ports = ( 9 );\n"
-		"namespaces = ( { nsid = 1024; device = \"/dev/a\"; cmb = \"require\"; \n"
+		"namespaces = ( { nsid = 1024; device = \"/dev/a\"; cmb = \"require\"; scratch = \"/dev/b\";\n"
 		"uuid = \"00112233-4455-6677-8899-AABBCCDDEEFF\"; } ); } );\n");
 	static const uint8_t uuid[16] = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
 					  0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff };
@@ -566,7 +585,14 @@ START_TEST(what_is_given_is_kept)
 
 	ck_assert_uint_eq(c->window_size, 1 << 20);
 	ck_assert_uint_eq(c->host_memory, 1 << 30);
+	ck_assert_uint_eq(c->cmb_cap, 1 << 20);
+	ck_assert_uint_eq(c->cmb_floor, 0);
+	ck_assert_uint_eq(c->cmb_chunk, 65536);
 	ck_assert_uint_eq(c->cmb_reserve, 8192);
+	ck_assert_int_eq(c->cmb_flush, CONFIG_FLUSH_CPU_READ);
+	ck_assert_uint_eq(c->connection_memory, 2 << 20);
+	ck_assert_uint_eq(c->poll_us, 0);
+	ck_assert_str_eq(s->namespaces[0].scratch, "/dev/b");
 	ck_assert_uint_eq(c->max_transfer_len, 65536);
 	ck_assert_uint_eq(c->keep_alive_max_ms, 120000);
 	ck_assert_uint_eq(c->ports[0].id, 9);
