@@ -11,10 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHAIN_MAX                                                                                  \
-	64             /* bridges above one function; a bus number has eight bits, real trees five \
-			*/
-#define MD_DEPTH_MAX 8 /* arrays of arrays */
+#define CHAIN_MAX    64 /* bridges above one function; real trees have five */
+#define MD_DEPTH_MAX 8  /* arrays of arrays */
 
 const char *p2p_map_name(enum p2p_map map)
 {

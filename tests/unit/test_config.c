@@ -437,6 +437,7 @@ static void same_namespace(const struct config_namespace *a, const struct config
 	ck_assert_uint_eq(a->nsid, b->nsid);
 	same_text(a->device, b->device);
 	ck_assert_uint_eq(a->cmb, b->cmb);
+	same_text(a->scratch, b->scratch);
 	ck_assert_int_eq(a->has_uuid, b->has_uuid);
 	ck_assert_mem_eq(a->uuid, b->uuid, sizeof(a->uuid));
 }
