@@ -129,8 +129,8 @@ static int create_qp(struct conn *c)
 {
 	struct ibv_qp_init_attr attr = {
 		.qp_context = c,
-		.send_cq = c->rnic->send.cq,
-		.recv_cq = c->rnic->recv.cq,
+		.send_cq = c->cqs->send.cq,
+		.recv_cq = c->cqs->recv.cq,
 		.qp_type = IBV_QPT_RC,
 		/* a response is a WRITE and a SEND; a READ is over before them */
 		.cap = { .max_send_wr = 2u * c->nreqs,
@@ -149,16 +149,14 @@ static int create_qp(struct conn *c)
 	return 0;
 }
 
-/* Every work request may complete, flushed ones too: an overrun would break all queues of the RNIC.
- */
+/* Room for the completion of everything that may be out at once. */
 static int reserve_cqes(struct conn *c)
 {
-	struct cq *recv = &c->rnic->recv, *send = &c->rnic->send;
-
-	if (c->depth > recv->size - recv->used || 2u * c->nreqs > send->size - send->used)
+	c->cqs = rnic_cqs(c->rnic, c->depth, 2u * c->nreqs);
+	if (!c->cqs)
 		return -ENOSPC;
-	recv->used += c->recv_cqes = c->depth;
-	send->used += c->send_cqes = 2u * c->nreqs;
+	c->cqs->recv.used += c->recv_cqes = c->depth;
+	c->cqs->send.used += c->send_cqes = 2u * c->nreqs;
 	return 0;
 }
 
@@ -337,7 +335,7 @@ void conn_kill(struct conn *c)
 	if (c->state == CONN_DRAINING)
 		return;
 	c->state = CONN_DRAINING;
-	c->rnic->draining++;
+	c->cqs->draining++;
 	log_debug("connection from %s, queue %u: draining", c->nvmf.remote_address, c->nvmf.qid);
 	(void)rdma_disconnect(c->id); /* says goodbye if there is still somebody */
 	(void)ibv_modify_qp(c->id->qp, &attr, IBV_QP_STATE);
@@ -354,7 +352,7 @@ void conn_check_drained(struct conn *c)
 	if (c->state != CONN_DRAINING || c->dead || c->posted_recvs || c->busy_reqs)
 		return;
 	c->dead = true;
-	c->rnic->draining--;
+	c->cqs->draining--;
 	LIST_REMOVE(c, entry);
 	LIST_INSERT_HEAD(&c->transport->dead, c, entry);
 }
@@ -365,7 +363,7 @@ void conn_free(struct conn *c)
 	if (c->dirty)
 		STAILQ_REMOVE(&c->rnic->dirty, c, conn, dirty_entry);
 	if (c->starving)
-		c->rnic->starving--;
+		c->cqs->starving--;
 	if (c->id) {
 		nvmf_queue_fini(&c->nvmf);
 		rdma_destroy_qp(c->id);
@@ -377,8 +375,10 @@ void conn_free(struct conn *c)
 		munmap(c->mem, c->mem_len);
 	c->transport->mem_used -= c->mem_len;
 	c->transport->nconns--;
-	c->rnic->recv.used -= c->recv_cqes;
-	c->rnic->send.used -= c->send_cqes;
+	if (c->cqs) {
+		c->cqs->recv.used -= c->recv_cqes;
+		c->cqs->send.used -= c->send_cqes;
+	}
 	free(c->recvs);
 	free(c->reqs);
 	free(c);

@@ -31,6 +31,14 @@ struct cq {
 	bool armed;
 };
 
+/* The queues of some connections: one pair has room for a few dozen, more are made as they come. */
+struct cq_pair {
+	struct cq recv, send;
+	/* what only a completion on the send queue can bring on: else nobody asks for its events */
+	unsigned int reads_out, draining, starving;
+	LIST_ENTRY(cq_pair) entry;
+};
+
 /* reactor-local: one RDMA device as this reactor uses it */
 struct rnic {
 	struct transport *transport;
@@ -38,16 +46,15 @@ struct rnic {
 	struct ibv_device_attr attr;
 	struct ibv_pd *pd;
 	struct ibv_comp_channel *channel;
-	struct cq recv, send; /* of all queue pairs on this device */
+	LIST_HEAD(cq_pairs, cq_pair) cqs;
 	struct poller poller;
-	/* what only a completion on the send queue can bring on: else nobody asks for its events */
-	unsigned int reads_out, draining, starving;
 	STAILQ_HEAD(dirty_conns, conn) dirty; /* have work to post */
 	struct staging *staging;
 	bool full_logged;
 	bool mtu_used[IBV_MTU_4096 + 1]; /* path MTUs that connections had: proved */
 	/* cmb_flush = "rdma-read" */
 	struct loopback flush;
+	struct cq_pair *flush_cqs;
 	unsigned int flush_out;
 	uint64_t rdma_flushes, cpu_flushes;
 	bool flush_broken; /* to be made anew when none is out */
@@ -114,7 +121,8 @@ struct conn {
 	bool send_inline;
 	bool dead; /* on transport->dead */
 	uint16_t depth, nreqs;
-	unsigned int recv_cqes, send_cqes; /* reserved in the completion queues */
+	struct cq_pair *cqs;
+	unsigned int recv_cqes, send_cqes; /* reserved there */
 	/* work to post with one doorbell at the end of the round */
 	struct ibv_send_wr *chain, **chain_end;
 	bool dirty, starving;
@@ -163,6 +171,7 @@ int rnic_get(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
 void rnic_destroy(struct rnic *r);
 void rnic_prove(struct rnic *r, enum ibv_mtu mtu);
 bool rnic_can_flush(struct rnic *r);
+struct cq_pair *rnic_cqs(struct rnic *r, unsigned int recv, unsigned int send);
 void rnic_mark_dirty(struct conn *c);
 void rnic_provider_changed(struct rnic *r, unsigned int index);
 

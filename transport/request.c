@@ -85,8 +85,8 @@ void conn_start_pending(struct conn *c)
 
 	bool starving = c->state == CONN_LIVE && !STAILQ_EMPTY(&c->pending);
 
-	c->rnic->starving += starving;
-	c->rnic->starving -= c->starving;
+	c->cqs->starving += starving;
+	c->cqs->starving -= c->starving;
 	c->starving = starving;
 }
 
@@ -285,7 +285,7 @@ static void read_done(struct wr *wr, const struct ibv_wc *wc)
 {
 	struct request *req = (void *)((uint8_t *)wr - offsetof(struct request, read));
 
-	req->conn->rnic->reads_out--;
+	req->conn->cqs->reads_out--;
 	if (wc->status != IBV_WC_SUCCESS) {
 		completion_failed(req->conn, "RDMA READ", wc);
 		release(req);
@@ -309,7 +309,7 @@ static void read_host(struct request *req)
 					     .send_flags = IBV_SEND_SIGNALED,
 					     .wr.rdma = { req->remote_addr, req->remote_key } };
 	set_state(req, REQ_READING_HOST);
-	req->conn->rnic->reads_out++;
+	req->conn->cqs->reads_out++;
 	queue_wrs(req->conn, &req->data_wr, &req->data_wr);
 }
 

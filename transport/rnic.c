@@ -33,9 +33,12 @@ static struct rnic *rnic_of(struct poller *p)
 /* What is out first: it makes room for what comes in. */
 static unsigned int rnic_poll(struct poller *p)
 {
-	struct rnic *r = rnic_of(p);
+	struct cq_pair *q;
+	unsigned int n = 0;
 
-	return poll_cq(&r->send) + poll_cq(&r->recv);
+	LIST_FOREACH (q, &rnic_of(p)->cqs, entry)
+		n += poll_cq(&q->send) + poll_cq(&q->recv);
+	return n;
 }
 
 void rnic_mark_dirty(struct conn *c)
@@ -71,11 +74,15 @@ static void arm_cq(const struct rnic *r, struct cq *q)
 static void rnic_arm(struct poller *p)
 {
 	struct rnic *r = rnic_of(p);
+	bool waiting = !TAILQ_EMPTY(&r->transport->domain->waiters);
+	struct cq_pair *q;
 
-	arm_cq(r, &r->recv);
-	if (r->reads_out || r->draining || r->starving || r->flush_out ||
-	    !TAILQ_EMPTY(&r->transport->domain->waiters))
-		arm_cq(r, &r->send);
+	LIST_FOREACH (q, &r->cqs, entry) {
+		arm_cq(r, &q->recv);
+		if (q->reads_out || q->draining || q->starving || waiting ||
+		    (r->flush_out && q == r->flush_cqs))
+			arm_cq(r, &q->send);
+	}
 }
 
 /* Only wakes the loop: the rounds poll. */
@@ -137,6 +144,34 @@ static void destroy_cq(struct cq *q)
 	ibv_destroy_cq(q->cq);
 }
 
+static void destroy_cqs(struct cq_pair *q)
+{
+	destroy_cq(&q->recv);
+	destroy_cq(&q->send);
+	free(q);
+}
+
+/* A pair with room for so many entries: every work request may complete, flushed ones too, and an
+ * overrun would break all queues of the pair. NULL: there is none and the RNIC gives no more. */
+struct cq_pair *rnic_cqs(struct rnic *r, unsigned int recv, unsigned int send)
+{
+	struct cq_pair *q;
+
+	LIST_FOREACH (q, &r->cqs, entry)
+		if (recv <= q->recv.size - q->recv.used && send <= q->send.size - q->send.used)
+			return q;
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return NULL;
+	if (create_cq(r, &q->recv) || create_cq(r, &q->send) || recv > q->recv.size ||
+	    send > q->send.size) {
+		destroy_cqs(q);
+		return NULL;
+	}
+	LIST_INSERT_HEAD(&r->cqs, q, entry);
+	return q;
+}
+
 static int create_queues(struct rnic *r)
 {
 	r->pd = ibv_alloc_pd(r->verbs);
@@ -145,9 +180,11 @@ static int create_queues(struct rnic *r)
 	r->channel = ibv_create_comp_channel(r->verbs);
 	if (!r->channel)
 		return -errno;
-	if (create_cq(r, &r->recv) || create_cq(r, &r->send))
-		return -errno;
-	r->send.used = FLUSH_DEPTH + 2;
+	LIST_INIT(&r->cqs);
+	r->flush_cqs = rnic_cqs(r, 0, FLUSH_DEPTH + 2);
+	if (!r->flush_cqs)
+		return -ENOMEM;
+	r->flush_cqs->send.used = FLUSH_DEPTH + 2;
 
 	int err = set_nonblocking(r->channel->fd);
 
@@ -177,8 +214,8 @@ static void start_flush(struct rnic *r)
 	int err = -EIO;
 
 	if (ibv_query_port(r->verbs, r->port_num, &port) == 0)
-		err = loopback_init(&r->flush, r->pd, r->send.cq, r->port_num, port.active_mtu,
-				    FLUSH_DEPTH, P2P_PAGE_SIZE);
+		err = loopback_init(&r->flush, r->pd, r->flush_cqs->send.cq, r->port_num,
+				    port.active_mtu, FLUSH_DEPTH, P2P_PAGE_SIZE);
 	if (err)
 		log_warn(
 			"rnic %s: no queue pair for cmb_flush = \"rdma-read\": %s; the CPU reads instead",
@@ -260,8 +297,12 @@ void rnic_destroy(struct rnic *r)
 	}
 	loopback_fini(&r->flush);
 	staging_destroy(r->staging);
-	destroy_cq(&r->recv);
-	destroy_cq(&r->send);
+	while (!LIST_EMPTY(&r->cqs)) {
+		struct cq_pair *q = LIST_FIRST(&r->cqs);
+
+		LIST_REMOVE(q, entry);
+		destroy_cqs(q);
+	}
 	if (r->channel)
 		ibv_destroy_comp_channel(r->channel);
 	if (r->pd)

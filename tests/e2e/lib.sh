@@ -60,6 +60,9 @@ daemon_ready_or_dead() {
 # tell_daemon SIGNAL: 0 asks whether it lives.
 tell_daemon() { kill "-$1" "$daemon_pid"; }
 
+# daemon_rss: KiB of memory in use.
+daemon_rss() { awk '/^VmRSS/{print $2}' "/proc/$daemon_pid/status"; }
+
 # stop_daemon: SIGTERM, and it must exit with 0. Its table of bytes is in $LOG then.
 stop_daemon() {
 	local rc=0
