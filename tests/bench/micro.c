@@ -1,6 +1,6 @@
 /*
- * What a command costs without drive and RNIC: check, dispatch and completion of a 4 KiB Read, with the
- * backend's and the transport's ends cut off. Native. micro [N]: N commands.
+ * What a command costs without drive and RNIC: check, dispatch and completion of a 4 KiB Read, with
+ * the backend's and the transport's ends cut off. Native. micro [N]: N commands.
  *
  *   build/out/tests/bench/micro
  *   valgrind --tool=callgrind --toggle-collect=one_read build/out/tests/bench/micro 100000
