@@ -15,11 +15,6 @@
 #define GROW_LEAST_PAGES 16u /* less at a time is not worth a system call */
 #define HUGE_PAGE_SIZE   (2u << 20)
 
-static size_t page_floor(size_t len)
-{
-	return len & ~(size_t)(P2P_PAGE_SIZE - 1);
-}
-
 /* One number from a sysfs file. Return: 0 or negative errno. */
 static int read_number(const char *dir, const char *file, long long *ret)
 {
@@ -69,7 +64,7 @@ int p2p_move_pages(uint8_t *from, uint8_t *to, size_t len, bool keep)
 	return err;
 }
 
-static uint8_t *reserve_address_space(size_t len)
+uint8_t *p2p_reserve(size_t len)
 {
 	return mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
@@ -231,7 +226,7 @@ static int map_pool(struct provider *p, const char *dir)
 	p->alloc_fd = open(path, O_RDWR | O_CLOEXEC);
 	if (p->alloc_fd < 0)
 		return -errno;
-	p->pool = reserve_address_space(page_floor(most));
+	p->pool = p2p_reserve((size_t)p->max_pages * P2P_PAGE_SIZE);
 	if (p->pool == MAP_FAILED)
 		return -errno;
 
@@ -298,7 +293,7 @@ static bool kernel_has_p2pdma(const char *kallsyms)
 	return found;
 }
 
-static struct provider *find(const struct provider_set *set, const char *bdf)
+struct provider *provider_set_find(const struct provider_set *set, const char *bdf)
 {
 	for (unsigned int i = 0; i < set->n; i++)
 		if (strcmp(set->provider[i]->name, bdf) == 0)
@@ -309,7 +304,7 @@ static struct provider *find(const struct provider_set *set, const char *bdf)
 /* True if the function at @bdf is a provider now and was none before. */
 static bool scan_function(struct provider_set *set, const char *bdf, unsigned int *ret_index)
 {
-	struct provider *p = find(set, bdf);
+	struct provider *p = provider_set_find(set, bdf);
 	char dir[PATH_MAX];
 
 	if (p ? p->state != PROVIDER_GONE : set->n == PROVIDER_MAX)
@@ -422,8 +417,7 @@ int provider_create_host(uint32_t npages, struct provider **ret_provider)
 		return -ENOMEM;
 	p->max_pages = npages;
 	p->pool = map_hugetlb(len);
-	p->huge = p->pool != MAP_FAILED;
-	if (!p->huge)
+	if (p->pool == MAP_FAILED)
 		p->pool = map_transparent(len);
 
 	int err = p->pool == MAP_FAILED ? -errno : 0;

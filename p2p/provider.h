@@ -62,7 +62,6 @@ struct provider {
 	uint8_t *pool;   /* the mapping; holes (without pages) where pages are linked elsewhere */
 	uint32_t npages; /* held now */
 	uint32_t max_pages; /* may be held */
-	bool huge;          /* PROVIDER_HOST: of huge pages */
 	/* counters */
 	uint64_t grown, shrunk; /* chunks */
 	uint64_t refused;       /* growths the kernel or the reserve refused: normal */
@@ -102,6 +101,9 @@ __attribute__((warn_unused_result)) int provider_set_discover(const struct provi
  * Return: a bit (1 << index) for each of those. Blocks. */
 uint32_t provider_set_scan(struct provider_set *set);
 
+/** provider_set_find() - the provider of the function at @bdf, whatever its state, or NULL. */
+struct provider *provider_set_find(const struct provider_set *set, const char *bdf);
+
 /** provider_set_destroy() - unmap the pools; no page may be linked any more. NULL is fine. */
 void provider_set_destroy(struct provider_set *set);
 
@@ -140,6 +142,10 @@ __attribute__((warn_unused_result)) int provider_peek(struct provider *p, const 
 						      size_t len);
 __attribute__((warn_unused_result)) int provider_poke(struct provider *p, void *va, const void *buf,
 						      size_t len);
+
+/** p2p_reserve() - @len bytes of addresses with nothing behind them, for pools and windows. Return:
+ * MAP_FAILED and errno if there are none. */
+uint8_t *p2p_reserve(size_t len);
 
 /**
  * p2p_move_pages() - move @len bytes of pages from one place to another that is mapped already.

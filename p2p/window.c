@@ -75,7 +75,7 @@ int window_create_odp(struct ibv_pd *pd, size_t size, struct window **ret_window
 		return -ENOMEM;
 	w->backing = &odp_backing;
 	w->size = size;
-	w->base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	w->base = p2p_reserve(size);
 	err = w->base == MAP_FAILED ? -errno : init_pages(w);
 	if (!err)
 		err = register_window(w, pd, IBV_ACCESS_ON_DEMAND);

@@ -211,13 +211,13 @@ static void on_trouble(void *arg)
 
 static void prove_provider(struct daemon *d, const char *bdf)
 {
-	for (unsigned int i = 0; i < d->set->n; i++)
-		if (strcmp(d->set->provider[i]->name, bdf) == 0 &&
-		    d->set->provider[i]->state == PROVIDER_ACTIVE) {
-			log_info("controller %s was reset: its CMB is proved again", bdf);
-			transport_provider_changed(d->transport, i);
-			target_prove(d->target);
-		}
+	const struct provider *p = provider_set_find(d->set, bdf);
+
+	if (!p || p->state != PROVIDER_ACTIVE)
+		return;
+	log_info("controller %s was reset: its CMB is proved again", bdf);
+	transport_provider_changed(d->transport, p->index);
+	target_prove(d->target);
 }
 
 static void on_hotplug(struct ev_loop *loop, ev_io *w, int revents)

@@ -55,8 +55,13 @@ static unsigned int one_round(struct reactor *r)
  */
 static unsigned int spin(struct reactor *r)
 {
-	uint64_t start = now_ns(), now = start, yielded;
+	uint64_t start, now, yielded;
 
+	if (r->poll_ns == 0)
+		return 0;
+	start = now = now_ns();
+	if (r->idle_since == 0)
+		r->idle_since = start;
 	if (r->gap_ns > r->poll_ns || start < r->no_spin_before)
 		return 0;
 	while (now - start < r->poll_ns && now - start < 2 * r->gap_ns) {
@@ -77,10 +82,14 @@ static unsigned int spin(struct reactor *r)
 }
 
 /* How long it took for more work to come: a moving average, which forgets long pauses soon. */
-static void note_gap(struct reactor *r, uint64_t now)
+static void note_gap(struct reactor *r)
 {
-	uint64_t gap = now - r->idle_since;
+	uint64_t gap;
 
+	if (r->idle_since == 0)
+		return;
+	gap = now_ns() - r->idle_since;
+	r->idle_since = 0;
 	if (gap > 4 * r->poll_ns)
 		gap = 4 * r->poll_ns;
 	r->gap_ns = (7 * r->gap_ns + gap) / 8;
@@ -93,21 +102,9 @@ static void on_rounds(struct ev_loop *loop, ev_prepare *w, int revents)
 
 	(void)revents;
 	for (unsigned int i = 0; i < ROUNDS_MAX; i++) {
-		if (one_round(r)) {
-			if (r->poll_ns && r->idle_since) {
-				note_gap(r, now_ns());
-				r->idle_since = 0;
-			}
+		if (one_round(r) || spin(r)) {
+			note_gap(r);
 			continue;
-		}
-		if (r->poll_ns) {
-			if (!r->idle_since)
-				r->idle_since = now_ns();
-			if (spin(r)) {
-				note_gap(r, now_ns());
-				r->idle_since = 0;
-				continue;
-			}
 		}
 		LIST_FOREACH (p, &r->pollers, entry)
 			p->arm(p);

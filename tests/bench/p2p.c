@@ -49,7 +49,7 @@ static struct window *window_without_rnic(size_t size)
 		die("window", ENOMEM);
 	w->backing = &odp_backing;
 	w->size = size;
-	w->base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	w->base = p2p_reserve(size);
 	w->mr = &mr;
 	w->no_advise = true;
 	if (w->base == MAP_FAILED || init_pages(w))

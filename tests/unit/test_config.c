@@ -4,6 +4,8 @@
 #include "config/scan.h"
 #include "config/text.h"
 
+#include "tests/unit/suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -1336,15 +1338,9 @@ static void add_random(Suite *s)
 int main(void)
 {
 	Suite *s = suite_create("config");
-	SRunner *sr = srunner_create(s);
 
 	add_texts(s);
 	add_files(s);
 	add_random(s);
-	srunner_run_all(sr, CK_ENV);
-
-	int failed = srunner_ntests_failed(sr);
-
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

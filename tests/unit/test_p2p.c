@@ -6,6 +6,8 @@
 #include "p2p/slot.c"
 #include "p2p/staging.h"
 
+#include "tests/unit/suite.h"
+
 #include <check.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -144,7 +146,7 @@ static struct window *make_window(size_t size)
 
 	w->backing = &odp_backing;
 	w->size = size;
-	w->base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	w->base = p2p_reserve(size);
 	ck_assert_ptr_ne(w->base, MAP_FAILED);
 	w->page = calloc(size / P2P_PAGE_SIZE, 1);
 	ck_assert_int_eq(buddy_init(&w->free, (uint32_t)(size / P2P_PAGE_SIZE)), 0);
@@ -1186,13 +1188,5 @@ int main(void)
 	tcase_add_test(tc, require_waits_for_cmb_and_fails_where_there_is_none);
 	tcase_add_test(tc, every_place_has_a_name);
 	suite_add_tcase(s, tc);
-
-	SRunner *runner = srunner_create(s);
-
-	srunner_run_all(runner, CK_ENV);
-
-	int failed = srunner_ntests_failed(runner);
-
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

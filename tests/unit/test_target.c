@@ -3,6 +3,8 @@
 #include "target/log.h"
 #include "transport/rdma.h"
 
+#include "tests/unit/suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -983,13 +985,5 @@ int main(void)
 	tcase_add_test(tc, discovery_controller_has_no_io);
 	tcase_add_loop_test(tc, cm_private_data, 0, NROWS(cm_rows));
 	suite_add_tcase(s, tc);
-
-	SRunner *runner = srunner_create(s);
-
-	srunner_run_all(runner, CK_ENV);
-
-	int failed = srunner_ntests_failed(runner);
-
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -3,6 +3,8 @@
  * edits. */
 #include "p2p/topology.c"
 
+#include "tests/unit/suite.h"
+
 #include <check.h>
 #include <ftw.h>
 #include <sys/stat.h>
@@ -1049,13 +1051,5 @@ int main(void)
 	tcase_add_test(tc, rnics_are_software_or_a_function);
 	tcase_add_test(tc, every_map_has_a_name);
 	suite_add_tcase(s, tc);
-
-	SRunner *runner = srunner_create(s);
-
-	srunner_run_all(runner, CK_ENV);
-
-	int failed = srunner_ntests_failed(runner);
-
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }
