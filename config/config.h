@@ -84,6 +84,10 @@ struct config {
 	uint64_t cmb_chunk;   /* bytes in which more is taken */
 	uint64_t cmb_reserve; /* bytes of each CMB left to others */
 	enum config_flush cmb_flush;
+	uint32_t reactors;          /* threads that serve I/O; 0: as many as suit the machine */
+	const char *reactor_cpus;   /* "2-5,8", or NULL */
+	uint32_t shared_receives;   /* of each reactor; 0: each queue has its own */
+	uint64_t queue_memory;      /* most bytes for the queue of one connection */
 	uint64_t connection_memory; /* most bytes for the queues of all connections */
 	uint32_t poll_us;           /* longest time to look for more work before sleeping */
 	uint32_t max_transfer_len;  /* bytes, MDTS: a power of two, 4 KiB..1 MiB */
@@ -122,6 +126,12 @@ __attribute__((warn_unused_result)) int config_load(const char *file, struct con
 
 /** config_free() - release a model and everything it points to. NULL is fine. */
 void config_free(struct config *c);
+
+/**
+ * config_cpus() - the processors in a list such as "2-5,8", in the order of the list.
+ * @ret: room for @most of them; NULL: only count. Return: how many, or -EINVAL: not such a list.
+ */
+int config_cpus(const char *list, int *ret, unsigned int most);
 
 /**
  * config_print() - write the effective model as an export file that config_load() reads back to an

@@ -1,11 +1,14 @@
 #include "config/text.h"
 
+#include "config/config.h"
 #include "config/diag.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DISCOVERY_NQN "nqn.2014-08.org.nvmexpress.discovery"
@@ -186,4 +189,48 @@ const char *ascii_wrong(const char *text)
 		if (*text < ' ' || *text > '~')
 			return "it holds a character that is not printable ASCII";
 	return NULL;
+}
+
+/* ---- processors --------------------------------------------------------------------------------
+ */
+
+#define CPU_MAX 1023
+
+/* A number at *@at, which moves behind it; -1: there is none, or it is too large. */
+static int cpu_number(const char **at)
+{
+	char *end;
+	unsigned long n;
+
+	if (**at < '0' || **at > '9')
+		return -1;
+	n = strtoul(*at, &end, 10);
+	*at = end;
+	return n <= CPU_MAX ? (int)n : -1;
+}
+
+int config_cpus(const char *list, int *ret, unsigned int most)
+{
+	unsigned int n = 0;
+
+	for (const char *at = list;; at++) {
+		int first = cpu_number(&at), last = first;
+
+		if (*at == '-') {
+			at++;
+			last = cpu_number(&at);
+		}
+		if (first < 0 || last < first || (*at && *at != ','))
+			return -EINVAL;
+		for (int cpu = first; cpu <= last; cpu++, n++)
+			if (ret && n < most)
+				ret[n] = cpu;
+		if (!*at)
+			return (int)(ret && n > most ? most : n);
+	}
+}
+
+const char *cpus_wrong(const char *text)
+{
+	return config_cpus(text, NULL, 0) < 0 ? "it is not a list of processors" : NULL;
 }

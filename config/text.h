@@ -23,6 +23,9 @@ const char *device_wrong(const char *text);
 /* Identify Controller SN and MN. */
 const char *ascii_wrong(const char *text);
 
+/* Processors such as "2-5,8", below 1024. */
+const char *cpus_wrong(const char *text);
+
 /** uuid_parse() - 8-4-4-4-12 hexadecimal digits and nothing else. */
 bool uuid_parse(const char *text, uint8_t uuid[16]);
 

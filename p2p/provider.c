@@ -138,6 +138,11 @@ static int grow(struct provider *p, uint32_t wanted)
 	return -ENOMEM;
 }
 
+size_t provider_floor(const struct provider *p)
+{
+	return p->opts->floor / (p->opts->parts ? p->opts->parts : 1);
+}
+
 int provider_grow(struct provider *p)
 {
 	if (p->kind != PROVIDER_CMB || p->state != PROVIDER_ACTIVE || p->denied ||
@@ -155,7 +160,7 @@ void provider_shrink(struct provider *p)
 		uint32_t n = p->chunk[p->nchunks - 1], first = p->npages - n;
 		uint8_t *at = p->pool + (size_t)first * P2P_PAGE_SIZE;
 
-		if ((size_t)first * P2P_PAGE_SIZE < p->opts->floor ||
+		if ((size_t)first * P2P_PAGE_SIZE < provider_floor(p) ||
 		    !buddy_take_range(&p->free, first, n))
 			return;
 		/* in one step: never a hole in the pool */
@@ -214,8 +219,10 @@ void provider_destroy(struct provider *p)
 static int map_pool(struct provider *p, const char *dir)
 {
 	const struct provider_opts *o = p->opts;
-	size_t most = p->published_size < o->cap ? p->published_size : o->cap;
-	uint32_t start = (uint32_t)((o->floor > o->chunk ? o->floor : o->chunk) / P2P_PAGE_SIZE);
+	unsigned int parts = o->parts ? o->parts : 1;
+	size_t most = (p->published_size < o->cap ? p->published_size : o->cap) / parts;
+	size_t floor = provider_floor(p);
+	uint32_t start = (uint32_t)((floor > o->chunk ? floor : o->chunk) / P2P_PAGE_SIZE);
 	char path[PATH_MAX];
 
 	if (snprintf(path, sizeof(path), "%s/allocate", dir) >= (int)sizeof(path))
@@ -301,6 +308,20 @@ struct provider *provider_set_find(const struct provider_set *set, const char *b
 	return NULL;
 }
 
+/* A new one at the end of the set, GONE. */
+static struct provider *add_provider(struct provider_set *set, const char *bdf)
+{
+	struct provider *p = provider_new(PROVIDER_CMB, bdf);
+
+	if (!p)
+		return NULL;
+	p->opts = &set->opts;
+	p->state = PROVIDER_GONE;
+	p->index = set->n;
+	set->provider[set->n++] = p;
+	return p;
+}
+
 /* True if the function at @bdf is a provider now and was none before. */
 static bool scan_function(struct provider_set *set, const char *bdf, unsigned int *ret_index)
 {
@@ -312,21 +333,21 @@ static bool scan_function(struct provider_set *set, const char *bdf, unsigned in
 	snprintf(dir, sizeof(dir), "%s/bus/pci/devices/%s/p2pmem", set->opts.sysfs, bdf);
 	if (access(dir, F_OK) < 0)
 		return false;
-	if (p) {
-		*ret_index = p->index;
-		return open_function(p, set->why_none, sizeof(set->why_none)) == 0;
-	}
-	p = provider_new(PROVIDER_CMB, bdf);
+
+	bool known = p != NULL;
+
+	if (!known)
+		p = add_provider(set, bdf);
 	if (!p)
 		return false;
-	p->opts = &set->opts;
-	if (open_function(p, set->why_none, sizeof(set->why_none))) {
+	*ret_index = p->index;
+	if (open_function(p, set->why_none, sizeof(set->why_none)) == 0)
+		return true;
+	if (!known) {
+		set->n--;
 		provider_destroy(p);
-		return false;
 	}
-	*ret_index = p->index = set->n;
-	set->provider[set->n++] = p;
-	return true;
+	return false;
 }
 
 uint32_t provider_set_scan(struct provider_set *set)
@@ -366,6 +387,34 @@ int provider_set_discover(const struct provider_opts *opts, struct provider_set 
 	}
 	*ret_set = set;
 	return 0;
+}
+
+int provider_set_create_follower(const struct provider_opts *opts, struct provider_set **ret_set)
+{
+	struct provider_set *set = calloc(1, sizeof(*set));
+
+	if (!set)
+		return -ENOMEM;
+	set->opts = *opts;
+	*ret_set = set;
+	return 0;
+}
+
+uint32_t provider_set_follow(struct provider_set *set, const struct provider_set *leader)
+{
+	uint32_t found = 0;
+
+	for (unsigned int i = 0; i < leader->n; i++) {
+		struct provider *p = i < set->n ? set->provider[i]
+						: add_provider(set, leader->provider[i]->name);
+
+		if (!p)
+			break; /* no memory: the indexes after it would not agree */
+		if (leader->provider[i]->state == PROVIDER_ACTIVE && p->state == PROVIDER_GONE &&
+		    open_function(p, set->why_none, sizeof(set->why_none)) == 0)
+			found |= UINT32_C(1) << i;
+	}
+	return found;
 }
 
 void provider_set_destroy(struct provider_set *set)

@@ -19,7 +19,9 @@
  * access is slow. provider_peek() and provider_poke() go through a system call, which answers
  * EFAULT.
  *
- * Reactor-local: there is one reactor, and the control thread is the same.
+ * Reactor-local: each reactor has its own set with its own chunks, so that nothing is shared when a
+ * slot is linked; the kernel's allocator behind p2pmem/allocate is where they meet. The control
+ * thread's set leads: it looks for functions, the others follow it.
  */
 #ifndef P2P_PROVIDER_H
 #define P2P_PROVIDER_H
@@ -46,7 +48,8 @@ enum provider_state {
 struct provider_opts {
 	const char *sysfs;    /* "/sys", or a recorded tree */
 	const char *kallsyms; /* "/proc/kallsyms": read only if there is no CMB, to tell why */
-	size_t cap;           /* most bytes of one CMB */
+	size_t cap;           /* most bytes of one CMB... */
+	unsigned int parts;   /* ...and the set may have one of so many parts of that; 0: as 1 */
 	size_t floor;         /* bytes taken at once and kept */
 	size_t chunk;         /* bytes by which it grows */
 	size_t reserve;       /* bytes that must stay free for others */
@@ -101,6 +104,15 @@ __attribute__((warn_unused_result)) int provider_set_discover(const struct provi
  * Return: a bit (1 << index) for each of those. Blocks. */
 uint32_t provider_set_scan(struct provider_set *set);
 
+/** provider_set_create_follower() - no provider yet. Return: 0 or -ENOMEM. */
+__attribute__((warn_unused_result)) int provider_set_create_follower(
+	const struct provider_opts *opts, struct provider_set **ret_set);
+
+/** provider_set_follow() - have what @leader has, at the same indexes: functions that are ACTIVE
+ * there and not known or GONE here become ACTIVE, if there are pages to be had. (Loss is told by
+ * provider_lose().) Return: a bit (1 << index) for each that became so. Blocks. */
+uint32_t provider_set_follow(struct provider_set *set, const struct provider_set *leader);
+
 /** provider_set_find() - the provider of the function at @bdf, whatever its state, or NULL. */
 struct provider *provider_set_find(const struct provider_set *set, const char *bdf);
 
@@ -114,6 +126,9 @@ __attribute__((warn_unused_result)) int provider_create_host(uint32_t npages,
 
 /** provider_destroy() - unmap the pool. NULL and a half-built provider are fine. */
 void provider_destroy(struct provider *p);
+
+/** provider_floor() - bytes that it keeps even if nobody uses them. */
+size_t provider_floor(const struct provider *p);
 
 /** provider_grow() - one chunk more. Return: 0, or -ENOMEM: at the cap, or nothing to be had, which
  * is normal. */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define SHARE 3u
+
 static unsigned int class_of(size_t len)
 {
 	assert(len > 0 && len <= SLOT_LEN_MAX);
@@ -15,6 +17,12 @@ void slot_domain_init(struct slot_domain *d)
 	*d = (struct slot_domain){ 0 };
 	LIST_INIT(&d->caches);
 	TAILQ_INIT(&d->waiters);
+}
+
+void slot_share_init(struct slot_share *s)
+{
+	*s = (struct slot_share){ 0 };
+	TAILQ_INIT(&s->parked);
 }
 
 int slot_cache_create(struct slot_domain *d, struct window *w, struct provider *p,
@@ -156,7 +164,18 @@ static struct slot *link_slot(struct slot_cache *c, unsigned int class)
 /* ---- take and give -----------------------------------------------------------------------------
  */
 
-static struct slot *take(struct slot_cache *c, size_t len)
+/* What a share has after it may be SHARE times what is free after it. Whoever has nothing may
+ * always try. */
+static bool within_share(const struct slot_cache *c, size_t len, const struct slot_share *share)
+{
+	uint32_t need = UINT32_C(1) << class_of(len);
+	uint32_t free = c->provider->max_pages - c->provider->slot_pages;
+
+	return !share || share->pages == 0 ||
+	       (free >= need && share->pages + need <= SHARE * (free - need));
+}
+
+static struct slot *take(struct slot_cache *c, size_t len, struct slot_share *share)
 {
 	unsigned int class = class_of(len);
 	struct slot *slot = TAILQ_FIRST(&c->idle[class]);
@@ -170,6 +189,9 @@ static struct slot *take(struct slot_cache *c, size_t len)
 			return NULL;
 		c->stats.linked++;
 	}
+	slot->share = share;
+	if (share)
+		share->pages += UINT32_C(1) << class;
 	c->ntaken++;
 	c->provider->slot_pages += UINT32_C(1) << class;
 	c->window->slot_pages += UINT32_C(1) << class;
@@ -187,13 +209,13 @@ static bool others_wait(const struct slot_cache *c)
 	return false;
 }
 
-struct slot *slot_take(struct slot_cache *c, size_t len)
+struct slot *slot_take(struct slot_cache *c, size_t len, struct slot_share *share)
 {
-	if (!TAILQ_EMPTY(&c->domain->waiters) && others_wait(c)) {
+	if (!within_share(c, len, share) || (!TAILQ_EMPTY(&c->domain->waiters) && others_wait(c))) {
 		c->lacking = 0;
 		return NULL;
 	}
-	return take(c, len);
+	return take(c, len, share);
 }
 
 /* Is nobody left who could give back what is lacking? */
@@ -216,13 +238,35 @@ bool slot_possible(const struct slot_cache *c, size_t len)
 void slot_wait(struct slot_cache *c, struct slot_waiter *w)
 {
 	w->cache = c;
-	TAILQ_INSERT_TAIL(&c->domain->waiters, w, entry);
+	w->parked =
+		w->share && (!TAILQ_EMPTY(&w->share->parked) || !within_share(c, w->len, w->share));
+	if (w->parked)
+		TAILQ_INSERT_TAIL(&w->share->parked, w, entry);
+	else
+		TAILQ_INSERT_TAIL(&c->domain->waiters, w, entry);
 	c->stats.waits++;
+	c->stats.over_share += w->parked;
 }
 
 void slot_unwait(struct slot_waiter *w)
 {
-	TAILQ_REMOVE(&w->cache->domain->waiters, w, entry);
+	if (w->parked)
+		TAILQ_REMOVE(&w->share->parked, w, entry);
+	else
+		TAILQ_REMOVE(&w->cache->domain->waiters, w, entry);
+}
+
+/* The share has become smaller: who waited for that waits with all others now. (Nobody is parked in
+ * a share that has nothing: so a slot always comes back to do this.) */
+static void unpark(struct slot_share *share)
+{
+	struct slot_waiter *w;
+
+	while ((w = TAILQ_FIRST(&share->parked)) && within_share(w->cache, w->len, share)) {
+		TAILQ_REMOVE(&share->parked, w, entry);
+		w->parked = false;
+		TAILQ_INSERT_TAIL(&w->cache->domain->waiters, w, entry);
+	}
 }
 
 static bool behind_a_blocked_one(const struct slot_cache *c)
@@ -236,6 +280,14 @@ static bool behind_a_blocked_one(const struct slot_cache *c)
 	return false;
 }
 
+/* The share got its due since it came here. */
+static void park_again(struct slot_waiter *w)
+{
+	TAILQ_REMOVE(&w->cache->domain->waiters, w, entry);
+	w->parked = true;
+	TAILQ_INSERT_HEAD(&w->share->parked, w, entry);
+}
+
 static void answer(struct slot_waiter *w, struct slot *slot)
 {
 	slot_unwait(w);
@@ -245,17 +297,21 @@ static void answer(struct slot_waiter *w, struct slot *slot)
 /* The first waiter who can be answered is. False: nobody can. */
 static bool serve_one(struct slot_domain *d)
 {
+	struct slot_waiter *w, *next;
 	struct slot_cache *c;
-	struct slot_waiter *w;
 
 	LIST_FOREACH (c, &d->caches, entry)
 		c->blocked = false;
-	TAILQ_FOREACH (w, &d->waiters, entry) {
+	TAILQ_FOREACH_SAFE (w, &d->waiters, entry, next) {
 		struct slot *slot;
 
 		if (behind_a_blocked_one(w->cache))
 			continue;
-		slot = take(w->cache, w->len);
+		if (!within_share(w->cache, w->len, w->share)) {
+			park_again(w);
+			continue;
+		}
+		slot = take(w->cache, w->len, w->share);
 		if (slot || hopeless(w->cache)) {
 			answer(w, slot);
 			return true;
@@ -280,6 +336,8 @@ void slot_give(struct slot *slot)
 {
 	struct slot_cache *c = slot->cache;
 	struct slot_domain *d = c->domain;
+	struct slot_share *share = slot->share;
+	unsigned int slot_class = slot->class;
 
 	assert(c->ntaken > 0);
 	c->ntaken--;
@@ -291,6 +349,10 @@ void slot_give(struct slot *slot)
 		TAILQ_INSERT_HEAD(&c->idle[slot->class], slot, entry);
 	} else {
 		drop(slot);
+	}
+	if (share) {
+		share->pages -= UINT32_C(1) << slot_class;
+		unpark(share);
 	}
 	if (!TAILQ_EMPTY(&d->waiters))
 		serve_waiters(d);
@@ -329,7 +391,7 @@ void slot_trim(struct slot_domain *d)
 		if (c->provider->kind != PROVIDER_CMB)
 			continue;
 		while ((slot = oldest_idle(c)) && d->tick - slot->idle_tick > 1 &&
-		       (size_t)c->provider->npages * P2P_PAGE_SIZE > c->provider->opts->floor)
+		       (size_t)c->provider->npages * P2P_PAGE_SIZE > provider_floor(c->provider))
 			drop_idle(c, slot);
 		provider_shrink(c->provider);
 	}

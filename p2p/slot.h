@@ -9,6 +9,10 @@
  * is lacking are unlinked, whatever their class or cache. Whoever still finds nothing waits, first
  * come first served, and is told when waiting is hopeless.
  *
+ * Who takes much leaves something to others: pages that are counted to a share (a namespace's) may
+ * be three times what is left free, no more, so that one slow drive never holds all. Beyond it,
+ * whoever waits does so in the share's own queue, and in nobody's way.
+ *
  * Pages are not cleared between users: whoever takes a slot sends only bytes that were put there
  * for this request.
  *
@@ -31,6 +35,7 @@ struct slot {
 	uint32_t lkey; /* of the window */
 	struct slot_cache *cache;
 	/* private: */
+	struct slot_share *share; /* while it is out; NULL: nobody's */
 	uint8_t class;
 	uint32_t idle_tick;  /* the domain's tick when it became idle */
 	uint64_t idle_since; /* order of becoming idle */
@@ -47,17 +52,26 @@ struct slot_waiter {
 	 * was lost, or nobody is left who could give one back). May take, give and wait.
 	 */
 	void (*ready)(struct slot_waiter *w, struct slot *slot);
+	struct slot_share *share; /* NULL: nobody's */
 	/* private: */
 	struct slot_cache *cache;
+	bool parked; /* in the share's queue */
 	TAILQ_ENTRY(slot_waiter) entry;
 };
 TAILQ_HEAD(slot_waiters, slot_waiter);
+
+/* Reactor-local, see slot_share_init(). */
+struct slot_share {
+	uint32_t pages; /* in slots that are out */
+	struct slot_waiters parked;
+};
 
 struct slot_stats {
 	uint64_t hits;      /* taken warm */
 	uint64_t linked;    /* taken by linking */
 	uint64_t evictions; /* idle slots unlinked to make room, or after a while */
 	uint64_t waits;
+	uint64_t over_share; /* of these, in the share's own queue */
 };
 
 /* All caches of a reactor; embedded, see slot_domain_init(). */
@@ -87,6 +101,9 @@ struct slot_cache {
 /** slot_domain_init() - no caches. There is nothing to undo. */
 void slot_domain_init(struct slot_domain *d);
 
+/** slot_share_init() - nothing is out. There is nothing to undo. */
+void slot_share_init(struct slot_share *s);
+
 /** slot_cache_create() - an empty cache. Domain, window and provider must outlive it. Return: 0 or
  * -ENOMEM. */
 __attribute__((warn_unused_result)) int slot_cache_create(struct slot_domain *d, struct window *w,
@@ -97,11 +114,12 @@ __attribute__((warn_unused_result)) int slot_cache_create(struct slot_domain *d,
 void slot_cache_destroy(struct slot_cache *c);
 
 /**
- * slot_take() - a linked slot of at least @len bytes (1..SLOT_LEN_MAX).
- * Return: the slot, or NULL: none can be had now, or others wait already for the same provider or
- * window (order of arrival is kept).
+ * slot_take() - a linked slot of at least @len bytes (1..SLOT_LEN_MAX), counted to @share (NULL: to
+ * nobody's).
+ * Return: the slot, or NULL: none can be had now, or the share has enough, or others wait already
+ * for the same provider or window (order of arrival is kept).
  */
-struct slot *slot_take(struct slot_cache *c, size_t len);
+struct slot *slot_take(struct slot_cache *c, size_t len, struct slot_share *share);
 
 /** slot_wait() - be given a slot as soon as one is free, first come first served. @w stays the
  * caller's and must live until ready() or slot_unwait(). Only after slot_take() gave NULL, and only

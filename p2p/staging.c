@@ -103,7 +103,8 @@ void staging_provider_added(struct staging *st, const struct topology *topo, uns
 {
 	struct provider *p = st->set->provider[index];
 
-	topology_path(topo, p->name, &st->client, &st->path[index]);
+	if (topo)
+		topology_path(topo, p->name, &st->client, &st->path[index]);
 	/* without memory for it, the provider is not used */
 	if (st->odp && !st->cmb[index] &&
 	    slot_cache_create(st->domain, st->odp, p, &st->cmb[index]))
@@ -139,40 +140,46 @@ static bool rnic_may_use(const struct staging *st, const struct provider *p, enu
 	return st->proof[p->index][mtu].verdict >= PROOF_ALIGNED || st->trust;
 }
 
-/* Is @a better than @b: nearer to RNIC and drive, or as near with less of it in use? */
-static bool better(const struct staging *st, const struct stage_candidate *a,
-		   const struct stage_candidate *b)
+/* Is one nearer to RNIC and drive, or as near with less of it in use? */
+static bool better(const struct staging *st, const struct stage_view *v, unsigned int a,
+		   unsigned int b)
 {
-	unsigned int da = a->path.distance + st->path[a->provider->index].distance;
-	unsigned int db = b->path.distance + st->path[b->provider->index].distance;
+	unsigned int ia = v->usable[a].index, ib = v->usable[b].index;
+	unsigned int da = v->usable[a].distance + st->path[ia].distance;
+	unsigned int db = v->usable[b].distance + st->path[ib].distance;
+	const struct provider *pa = st->set->provider[ia], *pb = st->set->provider[ib];
 
 	if (da != db)
 		return da < db;
-	return (uint64_t)a->provider->slot_pages * b->provider->max_pages <
-	       (uint64_t)b->provider->slot_pages * a->provider->max_pages;
+	return (uint64_t)pa->slot_pages * pb->max_pages < (uint64_t)pb->slot_pages * pa->max_pages;
 }
 
-static const struct stage_candidate *best_candidate(const struct staging *st,
-						    const struct stage_target *t, enum ibv_mtu mtu,
-						    uint32_t not_these)
+/* The best CMB that is not among @not_these, or NULL. */
+static struct slot_cache *best_cache(const struct staging *st, const struct stage_view *v,
+				     enum ibv_mtu mtu, uint32_t not_these)
 {
-	const struct stage_candidate *best = NULL;
+	unsigned int best = PROVIDER_MAX;
 
-	for (unsigned int i = 0; i < t->nusable; i++) {
-		const struct stage_candidate *c = &t->candidate[i];
+	for (unsigned int i = 0; i < v->n; i++) {
+		unsigned int index = v->usable[i].index;
 
-		if (not_these & UINT32_C(1) << c->provider->index ||
-		    !rnic_may_use(st, c->provider, mtu))
+		/* a cache: the RNIC has ODP, and this reactor has the provider */
+		if (not_these & UINT32_C(1) << index || !st->cmb[index] ||
+		    !rnic_may_use(st, st->cmb[index]->provider, mtu))
 			continue;
-		if (!best || better(st, c, best))
-			best = c;
+		if (best == PROVIDER_MAX || better(st, v, i, best))
+			best = i;
 	}
-	return best;
+	return best == PROVIDER_MAX ? NULL : st->cmb[v->usable[best].index];
 }
 
-struct stage_result staging_take_host(struct staging *st, uint8_t place, size_t len)
+struct stage_result staging_take_host(struct staging *st, struct stage_client *c, uint8_t place,
+				      size_t len)
 {
-	struct stage_result r = { .slot = slot_take(st->host, len), .place = place };
+	struct slot_share *share = c ? &c->share[PROVIDER_MAX] : NULL;
+	struct stage_result r = { .slot = slot_take(st->host, len, share),
+				  .place = place,
+				  .share = share };
 
 	if (!r.slot && slot_possible(st->host, len))
 		r.wait = st->host;
@@ -180,38 +187,48 @@ struct stage_result staging_take_host(struct staging *st, uint8_t place, size_t 
 }
 
 /* No CMB can be used at all: why? */
-static uint8_t why_host(const struct staging *st, const struct stage_target *t, enum ibv_mtu mtu)
+static uint8_t why_host(const struct staging *st, const struct stage_view *v, enum ibv_mtu mtu)
 {
-	if (t->nusable == 0)
-		return (uint8_t)t->reason;
+	if (v->n == 0)
+		return v->reason;
 	return st->odp ? (uint8_t)(STAGE_HOST_MTU + mtu) : STAGE_HOST_NO_ODP;
 }
 
-struct stage_result staging_take(struct staging *st, const struct stage_target *t, enum ibv_mtu mtu,
+struct stage_result staging_take(struct staging *st, struct stage_client *c, enum ibv_mtu mtu,
 				 size_t len)
 {
-	const struct stage_candidate *c;
-	struct slot_cache *first = NULL;
+	struct slot_cache *cache, *first = NULL;
+	const struct stage_view *v;
 	uint32_t tried = 0;
 
-	if (!t)
-		return staging_take_host(st, STAGE_HOST_OFF, len);
-	while (st->odp && (c = best_candidate(st, t, mtu, tried))) {
-		struct slot_cache *cache = st->cmb[c->provider->index];
-		struct slot *slot = cache ? slot_take(cache, len) : NULL;
+	if (!c)
+		return staging_take_host(st, NULL, STAGE_HOST_OFF, len);
+	v = &c->view;
+	while (st->odp && (cache = best_cache(st, v, mtu, tried))) {
+		unsigned int index = cache->provider->index;
+		/* who may go on to host memory is in nobody's way */
+		struct slot_share *share = v->policy == STAGE_REQUIRE ? &c->share[index] : NULL;
+		struct slot *slot = slot_take(cache, len, share);
 
 		if (slot)
-			return (struct stage_result){ .slot = slot,
-						      .place = (uint8_t)c->provider->index };
-		if (cache && !first && slot_possible(cache, len))
+			return (struct stage_result){ .slot = slot, .place = (uint8_t)index };
+		if (!first && slot_possible(cache, len))
 			first = cache;
-		tried |= UINT32_C(1) << c->provider->index;
+		tried |= UINT32_C(1) << index;
 	}
-	if (t->policy == STAGE_REQUIRE)
-		return (struct stage_result){ .wait = first,
-					      .place = first ? (uint8_t)first->provider->index
-							     : STAGE_HOST_EXHAUSTED };
-	return staging_take_host(st, tried ? STAGE_HOST_EXHAUSTED : why_host(st, t, mtu), len);
+	if (v->policy == STAGE_REQUIRE)
+		return (struct stage_result){
+			.wait = first,
+			.share = first ? &c->share[first->provider->index] : NULL,
+			.place = first ? (uint8_t)first->provider->index : STAGE_HOST_EXHAUSTED
+		};
+	return staging_take_host(st, c, tried ? STAGE_HOST_EXHAUSTED : why_host(st, v, mtu), len);
+}
+
+void staging_copy_proofs(struct staging *st, const struct staging *proved)
+{
+	memcpy(st->path, proved->path, sizeof(st->path));
+	memcpy(st->proof, proved->proof, sizeof(st->proof));
 }
 
 /* ---- drives ------------------------------------------------------------------------------------
@@ -312,4 +329,38 @@ bool stage_target_failed(struct stage_target *t, unsigned int place)
 void stage_target_refresh(struct stage_target *t)
 {
 	settle(t);
+}
+
+/* ---- what reactors are told --------------------------------------------------------------------
+ */
+
+void stage_client_init(struct stage_client *c)
+{
+	memset(c, 0, sizeof(*c));
+	for (unsigned int i = 0; i <= PROVIDER_MAX; i++)
+		slot_share_init(&c->share[i]);
+}
+
+void stage_target_view(const struct stage_target *t, struct stage_view *ret)
+{
+	*ret = (struct stage_view){ .policy = (uint8_t)t->policy,
+				    .reason = (uint8_t)t->reason,
+				    .n = (uint8_t)t->nusable };
+	for (unsigned int i = 0; i < t->nusable; i++) {
+		ret->usable[i].index = (uint8_t)t->candidate[i].provider->index;
+		ret->usable[i].distance = (uint16_t)t->candidate[i].path.distance;
+	}
+}
+
+bool stage_view_drop(struct stage_view *v, unsigned int place)
+{
+	for (unsigned int i = 0; i < v->n; i++)
+		if (v->usable[i].index == place) {
+			memmove(&v->usable[i], &v->usable[i + 1],
+				(size_t)(v->n - i - 1) * sizeof(v->usable[0]));
+			v->n--;
+			v->reason = STAGE_HOST_UNREACHABLE;
+			return true;
+		}
+	return false;
 }

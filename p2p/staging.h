@@ -11,7 +11,9 @@
  * nearest to both, then the one with more room. The place, which is a CMB or the reason why it is
  * host memory, is part of the answer always, because the user asks "why is my I/O not P2P?".
  *
- * One staging belongs to one reactor; created and destroyed by the control thread.
+ * One staging belongs to one reactor; created and destroyed by the control thread. That of the
+ * control thread proves (stage_target, staging_prove()); the others are told the outcome
+ * (stage_view, staging_copy_proofs()).
  */
 #ifndef P2P_STAGING_H
 #define P2P_STAGING_H
@@ -68,6 +70,26 @@ struct stage_target {
 	char why[256];           /* in words, for the log */
 };
 
+/* What the I/O path needs to know of it, without a pointer: each reactor has a copy, and providers
+ * of its own behind the indexes. */
+struct stage_view {
+	uint8_t policy, reason;
+	uint8_t n;
+	struct {
+		uint8_t index;
+		uint16_t distance;
+	} usable[PROVIDER_MAX]; /* nearest first */
+};
+
+/* One drive in one reactor: what it may be staged in, and what it holds. Where host memory or a CMB
+ * is all it may have, it gets a share of that, so that a drive that is slow leaves some to others.
+ */
+struct stage_client {
+	struct stage_view view; /* replaced by message */
+	/* private: */
+	struct slot_share share[PROVIDER_MAX + 1]; /* of each CMB, of host memory */
+};
+
 struct staging {
 	struct provider_set *set;   /* not owned */
 	struct slot_domain *domain; /* not owned */
@@ -86,9 +108,10 @@ struct staging {
 
 /* What staging_take() found. */
 struct stage_result {
-	struct slot *slot;       /* NULL: wait, or fail */
-	struct slot_cache *wait; /* where slot is NULL: whom to wait for; NULL: fail the command */
-	uint8_t place;           /* of the slot, or the one waited for */
+	struct slot *slot;        /* NULL: wait, or fail */
+	struct slot_cache *wait;  /* where slot is NULL: whom to wait for; NULL: fail the command */
+	struct slot_share *share; /* to wait with */
+	uint8_t place;            /* of the slot, or the one waited for */
 };
 
 /**
@@ -109,7 +132,7 @@ __attribute__((warn_unused_result)) int staging_create(struct ibv_pd *pd, uint8_
 void staging_destroy(struct staging *st);
 
 /** staging_provider_added() - provider @index is new or back: make its cache if there is none yet.
- */
+ * @topo: find its path too; NULL: that will be copied. */
 void staging_provider_added(struct staging *st, const struct topology *topo, unsigned int index);
 
 /** staging_provider_lost() - forget what was proved of provider @index. */
@@ -124,15 +147,21 @@ const struct proof *staging_prove(struct staging *st, struct provider *p, enum i
 
 /**
  * staging_take() - a slot for one command's payload.
- * @t: NULL for payload that the CPU makes or reads (admin commands): host memory.
+ * @c: the drive; NULL for payload that the CPU makes or reads (admin commands): host memory.
  * @mtu: the connection's path MTU.
- * No lock; no system call where a slot is warm. Any thread that owns @st.
+ * No lock; no system call where a slot is warm. Reactor-local.
  */
-struct stage_result staging_take(struct staging *st, const struct stage_target *t, enum ibv_mtu mtu,
+struct stage_result staging_take(struct staging *st, struct stage_client *c, enum ibv_mtu mtu,
 				 size_t len);
 
-/** staging_take_host() - as staging_take(), but host memory whatever the drive: @place is why. */
-struct stage_result staging_take_host(struct staging *st, uint8_t place, size_t len);
+/** staging_copy_proofs() - @st believes what @proved has proved. Reactor-local for @st, and @proved
+ * does not change meanwhile. */
+void staging_copy_proofs(struct staging *st, const struct staging *proved);
+
+/** staging_take_host() - as staging_take(), but host memory whatever the drive may have:
+ * @place is why. */
+struct stage_result staging_take_host(struct staging *st, struct stage_client *c, uint8_t place,
+				      size_t len);
 
 /**
  * stage_target_prove() - what the drive can be staged in, found by proof; anew each time.
@@ -143,11 +172,22 @@ struct stage_result staging_take_host(struct staging *st, uint8_t place, size_t 
 void stage_target_prove(struct stage_target *t, struct provider_set *set,
 			const struct topology *topo, int fd, size_t len, int scratch_fd);
 
+/** stage_client_init() - nothing is known and nothing held. There is nothing to undo. */
+void stage_client_init(struct stage_client *c);
+
 /** stage_target_failed() - an I/O on the drive failed in the CMB @place though it was proved: use
- * it no more until it is proved again. Return: true the first time (worth a log line). */
+ * it no more until it is proved again. Control thread. Return: true the first time (worth a log
+ * line). */
 bool stage_target_failed(struct stage_target *t, unsigned int place);
 
 /** stage_target_refresh() - a provider was lost: sort the usable ones again. */
 void stage_target_refresh(struct stage_target *t);
+
+/** stage_target_view() - the outcome, for a reactor. */
+void stage_target_view(const struct stage_target *t, struct stage_view *ret);
+
+/** stage_view_drop() - do without the CMB @place from now on. Reactor-local. Return: was it there?
+ */
+bool stage_view_drop(struct stage_view *v, unsigned int place);
 
 #endif

@@ -3,24 +3,46 @@
 
 #include <inttypes.h>
 
-static void print_direction(const struct provider_set *set, const struct subsystem *s,
-			    const struct namespace *ns, int dir, FILE *out)
+void namespace_account(const struct target *t, const struct namespace *ns, enum data_dir dir,
+		       struct stage_account *ret)
 {
-	const struct stage_account *a = &ns->account[dir];
+	*ret = (struct stage_account){ 0 };
+	for (unsigned int r = 0; r < t->reactors->n; r++) {
+		const struct stage_account *a = &ns->shard[r].account[dir - 1];
+
+		for (unsigned int i = 0; i < STAGE_NPLACES; i++)
+			ret->bytes[i] += counter_read(&a->bytes[i]);
+		ret->commands += counter_read(&a->commands);
+		ret->errors += counter_read(&a->errors);
+	}
+}
+
+static void print_direction(const struct target *t, const struct namespace *ns, enum data_dir dir,
+			    FILE *out)
+{
+	const char *nqn = ns->subsys->nqn, *word = dir == DATA_H2C ? "write" : "read";
+	struct stage_account a;
 	uint64_t sum = 0;
 	char place[64];
 
+	namespace_account(t, ns, dir, &a);
 	for (unsigned int i = 0; i < STAGE_NPLACES; i++)
-		sum += a->bytes[i];
+		sum += a.bytes[i];
 	for (unsigned int i = 0; i < STAGE_NPLACES; i++)
-		if (a->bytes[i])
-			fprintf(out, "%-40s %4u %-6s %-24s %14" PRIu64 " %5.1f%%\n", s->nqn,
-				ns->nsid, dir == DATA_H2C - 1 ? "write" : "read",
-				stage_place_name(set, i, place, sizeof(place)), a->bytes[i],
-				100.0 * (double)a->bytes[i] / (double)sum);
-	if (a->errors)
-		fprintf(out, "%-40s %4u %-6s %-24s %14" PRIu64 "\n", s->nqn, ns->nsid,
-			dir == DATA_H2C - 1 ? "write" : "read", "commands failed", a->errors);
+		if (a.bytes[i])
+			fprintf(out, "%-40s %4u %-6s %-24s %14" PRIu64 " %5.1f%%\n", nqn, ns->nsid,
+				word,
+				stage_place_name(control_reactor(t)->set, i, place, sizeof(place)),
+				a.bytes[i], 100.0 * (double)a.bytes[i] / (double)sum);
+	if (a.errors)
+		fprintf(out, "%-40s %4u %-6s %-24s %14" PRIu64 "\n", nqn, ns->nsid, word,
+			"commands failed", a.errors);
+}
+
+static void print_namespace(const struct target *t, const struct namespace *ns, FILE *out)
+{
+	print_direction(t, ns, DATA_C2H, out);
+	print_direction(t, ns, DATA_H2C, out);
 }
 
 void target_print_accounting(const struct target *t, FILE *out)
@@ -29,8 +51,6 @@ void target_print_accounting(const struct target *t, FILE *out)
 		"BYTES", "SHARE");
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		for (size_t n = 0; n < t->subsystems[i].nnamespaces; n++)
-			for (int dir = 1; dir >= 0; dir--)
-				print_direction(t->set, &t->subsystems[i],
-						&t->subsystems[i].namespaces[n], dir, out);
+			print_namespace(t, &t->subsystems[i].namespaces[n], out);
 	fflush(out);
 }

@@ -2,8 +2,8 @@
  * backend: what a namespace's blocks are on. A small vtable, so that a block device, a file and
  * later a passed-through controller look alike to the commands.
  *
- * open and close: control thread. submit: reactor-local, never blocks, always answers by
- * nvmf_req_complete().
+ * open, gone, reopen and close: control thread. rw and flush: the request's reactor; they never
+ * block and always answer by nvmf_req_complete().
  */
 #ifndef TARGET_BACKEND_H
 #define TARGET_BACKEND_H
@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 struct nvmf_req;
-struct reactor;
+struct reactors;
 
 struct backend_info {
 	uint64_t nlb;              /* logical blocks */
@@ -25,8 +25,14 @@ struct backend_info {
 struct backend {
 	const struct backend_ops *ops;
 	struct backend_info info;
-	bool lost; /* the device is gone: every command is answered with a retryable status */
+	bool lost; /* atomic: the device is gone, every command is answered with a retryable status
+		    */
 };
+
+static inline bool backend_lost(const struct backend *b)
+{
+	return __atomic_load_n(&b->lost, __ATOMIC_RELAXED);
+}
 
 struct backend_ops {
 	const char *name;
@@ -43,12 +49,13 @@ struct backend_ops {
 };
 
 /**
- * backend_block_open() - a block device, or a regular file (4 KiB blocks), with O_DIRECT on @r's
- * ring. Return: 0; -ENODEV for anything else than a block device or a regular file; -EINVAL if its
- * logical block is not 512 or 4096 bytes; or the errno of open. On failure *@ret_why says what
- * failed.
+ * backend_block_open() - a block device, or a regular file (4 KiB blocks), with O_DIRECT on the
+ * rings of @reactors. Return: 0; -ENODEV for anything else than a block device or a regular file;
+ * -EINVAL if its logical block is not 512 or 4096 bytes; or the errno of open. On failure *@ret_why
+ * says what failed.
  */
-__attribute__((warn_unused_result)) int backend_block_open(struct reactor *r, const char *path,
+__attribute__((warn_unused_result)) int backend_block_open(const struct reactors *reactors,
+							   const char *path,
 							   struct backend **ret_backend,
 							   const char **ret_why);
 

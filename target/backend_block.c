@@ -1,4 +1,4 @@
-/* Backend on a block device or a regular file: O_DIRECT through the reactor's ring. */
+/* Backend on a block device or a regular file: O_DIRECT through the reactors' rings. */
 #include "target/core.h"
 
 #include <errno.h>
@@ -16,9 +16,9 @@
 
 struct block {
 	struct backend backend;
-	struct reactor *reactor;
+	const struct reactors *reactors;
 	char *path;
-	int registered; /* the ring's index of the descriptor, or -1 */
+	int registered[REACTORS_MAX]; /* the rings' indexes of the descriptor, or -1 */
 	bool file;
 	char identity[128]; /* WWID or the like, "" if it has none */
 };
@@ -82,18 +82,21 @@ static void rw_done(struct uring_op *op, int res)
 		nvmf_req_complete(req, NVME_OK);
 }
 
-static void use_registered(const struct block *b, struct io_uring_sqe *sqe)
+static void use_registered(const struct block *b, const struct reactor *r, struct io_uring_sqe *sqe)
 {
-	if (b->registered < 0)
+	int file = b->registered[r->opts.index];
+
+	if (file < 0)
 		return;
-	sqe->fd = b->registered;
+	sqe->fd = file;
 	sqe->flags |= IOSQE_FIXED_FILE;
 }
 
 static void submit_rw(struct nvmf_req *req)
 {
 	struct block *b = block_of(req->ns->backend);
-	struct io_uring_sqe *sqe = reactor_sqe(b->reactor);
+	struct reactor *r = req->queue->reactor;
+	struct io_uring_sqe *sqe = reactor_sqe(r);
 	uint8_t *data = req->data + req->done_len;
 	uint32_t len = req->len - req->done_len;
 	uint64_t offset = req->offset + req->done_len;
@@ -104,13 +107,13 @@ static void submit_rw(struct nvmf_req *req)
 		io_uring_prep_read(sqe, b->backend.info.fd, data, len, offset);
 	if (req->fua && req->dir == DATA_H2C)
 		sqe->rw_flags = RWF_DSYNC;
-	use_registered(b, sqe);
+	use_registered(b, r, sqe);
 	io_uring_sqe_set_data(sqe, &req->op);
 }
 
 static void block_rw(struct backend *b, struct nvmf_req *req, uint64_t offset, bool fua)
 {
-	if (b->lost) {
+	if (backend_lost(b)) {
 		nvmf_req_complete(req, NVME_NS_NOT_READY);
 		return;
 	}
@@ -132,16 +135,17 @@ static void block_flush(struct backend *b, struct nvmf_req *req)
 {
 	struct block *blk = block_of(b);
 
-	if (b->lost) {
+	if (backend_lost(b)) {
 		nvmf_req_complete(req, NVME_NS_NOT_READY);
 		return;
 	}
 
-	struct io_uring_sqe *sqe = reactor_sqe(blk->reactor);
+	struct reactor *r = req->queue->reactor;
+	struct io_uring_sqe *sqe = reactor_sqe(r);
 
 	req->op.done = flush_done;
 	io_uring_prep_fsync(sqe, b->info.fd, IORING_FSYNC_DATASYNC);
-	use_registered(blk, sqe);
+	use_registered(blk, r, sqe);
 	io_uring_sqe_set_data(sqe, &req->op);
 }
 
@@ -230,10 +234,38 @@ static int open_device(struct block *b, const char **ret_why)
 	return -ENODEV;
 }
 
+/* Each ring knows the descriptor by an index of its own. @fd: what to have there; -1: nothing. */
+struct registration {
+	struct block *block;
+	struct reactor *reactor;
+	int fd;
+};
+
+static void update_registration(void *arg)
+{
+	const struct registration *a = arg;
+	int *file = &a->block->registered[a->reactor->opts.index];
+
+	if (*file >= 0)
+		reactor_update_file(a->reactor, *file, a->fd);
+	else if (a->fd >= 0)
+		*file = reactor_register_file(a->reactor, a->fd);
+	if (a->fd < 0)
+		*file = -1;
+}
+
+static void register_everywhere(struct block *b, int fd)
+{
+	for (unsigned int i = 0; i < b->reactors->n; i++) {
+		struct registration a = { b, b->reactors->r[i], fd };
+
+		reactor_call(a.reactor, update_registration, &a);
+	}
+}
+
 static void block_close(struct backend *b)
 {
-	if (block_of(b)->registered >= 0)
-		reactor_update_file(block_of(b)->reactor, block_of(b)->registered, -1);
+	register_everywhere(block_of(b), -1);
 	if (b->info.fd >= 0)
 		close(b->info.fd);
 	free(block_of(b)->path);
@@ -270,8 +302,7 @@ static int block_reopen(struct backend *b, const char **ret_why)
 		close(now.backend.info.fd);
 	if (err)
 		return err;
-	if (old->registered >= 0)
-		reactor_update_file(old->reactor, old->registered, b->info.fd);
+	register_everywhere(old, b->info.fd);
 	b->info.major = now.backend.info.major;
 	b->info.minor = now.backend.info.minor;
 	return 0;
@@ -286,8 +317,8 @@ static const struct backend_ops block_ops = {
 	.close = block_close,
 };
 
-int backend_block_open(struct reactor *r, const char *path, struct backend **ret_backend,
-		       const char **ret_why)
+int backend_block_open(const struct reactors *reactors, const char *path,
+		       struct backend **ret_backend, const char **ret_why)
 {
 	struct block *b = calloc(1, sizeof(*b));
 	int err;
@@ -297,15 +328,16 @@ int backend_block_open(struct reactor *r, const char *path, struct backend **ret
 		return -ENOMEM;
 	b->backend.ops = &block_ops;
 	b->backend.info.fd = -1;
-	b->registered = -1;
-	b->reactor = r;
+	for (unsigned int i = 0; i < REACTORS_MAX; i++)
+		b->registered[i] = -1;
+	b->reactors = reactors;
 	b->path = strdup(path);
 	err = b->path ? open_device(b, ret_why) : -ENOMEM;
 	if (err) {
 		block_close(&b->backend);
 		return err;
 	}
-	b->registered = reactor_register_file(r, b->backend.info.fd);
+	register_everywhere(b, b->backend.info.fd);
 	*ret_backend = &b->backend;
 	return 0;
 }

@@ -44,7 +44,7 @@ static const struct command *find_command(const struct nvmf_queue *q, const stru
 		cmd = &admin_commands[sqe->opcode];
 	if (!cmd->execute)
 		return NULL;
-	if (q->ctrl && q->ctrl->subsys->discovery && !(cmd->flags & CMD_DISCOVERY))
+	if (q->subsys && q->subsys->discovery && !(cmd->flags & CMD_DISCOVERY))
 		return NULL;
 	return cmd;
 }
@@ -64,7 +64,8 @@ static uint16_t check_state(const struct nvmf_queue *q, const struct command *cm
 		return NVME_INVALID_OPCODE | NVME_DNR;
 	if (cmd->flags & CMD_NO_CTRL) /* a second Connect */
 		return NVME_COMMAND_SEQUENCE | NVME_DNR;
-	if (!(cmd->flags & CMD_BEFORE_EN) && !(q->ctrl->csts & CSTS_RDY))
+	/* an I/O queue is there only while the controller is ready, see set_cc() */
+	if (!(cmd->flags & CMD_BEFORE_EN) && is_admin(q) && !(q->ctrl->csts & CSTS_RDY))
 		return NVME_COMMAND_SEQUENCE | NVME_DNR;
 	return NVME_OK;
 }
@@ -73,7 +74,7 @@ static uint16_t find_namespace(struct nvmf_req *req)
 {
 	uint32_t nsid = get32(req->sqe->nsid);
 
-	req->ns = subsystem_namespace(req->queue->ctrl->subsys, nsid);
+	req->ns = subsystem_namespace(req->queue->subsys, nsid);
 	return req->ns ? NVME_OK : NVME_INVALID_NS | NVME_DNR;
 }
 
@@ -89,8 +90,8 @@ uint16_t nvmf_req_check(struct nvmf_req *req)
 	req->dir = DATA_NONE;
 	req->len = 0;
 	req->cqe = (struct nvme_cqe){ 0 };
-	if (q->ctrl)
-		q->ctrl->alive = true;
+	if (!__atomic_load_n(&q->alive, __ATOMIC_RELAXED))
+		__atomic_store_n(&q->alive, true, __ATOMIC_RELAXED);
 	if (status)
 		return status;
 	if ((sqe->flags & SQE_PSDT_MASK) != SQE_PSDT_SGL || sqe->flags & SQE_FUSE_MASK)
@@ -108,9 +109,9 @@ uint16_t nvmf_req_check(struct nvmf_req *req)
 	return status;
 }
 
-const struct stage_target *nvmf_req_stage(const struct nvmf_req *req)
+struct stage_client *nvmf_req_stage(const struct nvmf_req *req)
 {
-	return req->ns ? &req->ns->stage : NULL;
+	return req->ns ? &shard_of(req)->stage : NULL;
 }
 
 void nvmf_req_execute(struct nvmf_req *req)
@@ -123,14 +124,16 @@ void nvmf_req_execute(struct nvmf_req *req)
 
 static void account(struct nvmf_req *req, uint16_t status)
 {
-	struct stage_account *a = &req->ns->account[req->dir - 1];
+	struct stage_account *a = &shard_of(req)->account[req->dir - 1];
 
 	if (status) {
-		a->errors++;
+		/* on a queue that closes, nobody is told, and the host sends it again elsewhere */
+		if (req->queue->state == QUEUE_LIVE)
+			counter_add(&a->errors, 1);
 		return;
 	}
-	a->commands++;
-	a->bytes[req->place] += req->len;
+	counter_add(&a->commands, 1);
+	counter_add(&a->bytes[req->place], req->len);
 }
 
 void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
@@ -156,7 +159,7 @@ uint32_t nvmf_queue_in_capsule_len(const struct nvmf_queue *q)
 	case QUEUE_WAIT_CONNECT:
 		return UINT32_MAX;
 	case QUEUE_LIVE:
-		return is_admin(q) ? 0 : q->ctrl->in_capsule_len;
+		return is_admin(q) ? 0 : q->in_capsule_len;
 	case QUEUE_CLOSING:
 		break;
 	}

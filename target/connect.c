@@ -32,27 +32,26 @@ static uint16_t check_data(struct nvmf_req *req, const struct nvmf_connect_data 
 	return NVME_OK;
 }
 
-static uint16_t check_queue_size(struct nvmf_req *req, const struct nvmf_connect_sqe *sqe)
+static uint16_t check_queue(struct nvmf_req *req, const struct nvmf_connect_sqe *sqe)
 {
 	uint16_t size_z = get16(sqe->sqsize_z);
 
-	/* the connection has that many receive entries, no more */
+	/* the connection was made for this queue, with that many receive entries */
+	if (get16(sqe->qid) != req->queue->qid)
+		return invalid_param(req, IN_SQE, offsetof(struct nvmf_connect_sqe, qid));
 	if (size_z == 0 || size_z >= req->queue->depth)
 		return invalid_param(req, IN_SQE, offsetof(struct nvmf_connect_sqe, sqsize_z));
 	return NVME_OK;
 }
 
-static void queue_goes_live(struct nvmf_req *req, const struct nvmf_connect_sqe *sqe,
-			    struct controller *c)
+/* Control thread; queue_goes_live() follows in the queue's reactor. */
+static void bind_queue(struct nvmf_req *req, struct controller *c)
 {
 	struct nvmf_queue *q = req->queue;
 
-	q->qid = get16(sqe->qid);
-	q->sqsize = (uint16_t)(get16(sqe->sqsize_z) + 1);
-	q->sqflow_disabled = sqe->cattr & CATTR_DISABLE_SQFLOW;
 	q->ctrl = c;
-	q->state = QUEUE_LIVE;
-	ev_timer_stop(q->target->reactor->loop, &q->connect_timer);
+	q->subsys = c->subsys;
+	q->in_capsule_len = c->in_capsule_len;
 	req->cqe.dw0 = put32(c->cntlid);
 }
 
@@ -71,18 +70,18 @@ static uint16_t connect_admin(struct nvmf_req *req, const struct nvmf_connect_sq
 		return err == -ENOSPC ? NVME_CONNECT_BUSY : NVME_INTERNAL_ERROR;
 	memcpy(c->hostid, data->hostid, sizeof(c->hostid));
 	strlcpy(c->hostnqn, data->hostnqn, sizeof(c->hostnqn));
-	queue_goes_live(req, sqe, c);
+	bind_queue(req, c);
 	controller_start_keep_alive(c, get32(sqe->kato_ms));
 	log_info("controller %u: host %s from %s connected to %s, keep alive %u ms", c->cntlid,
 		 c->hostnqn, q->remote_address, s->nqn, c->kato_ms);
 	return NVME_OK;
 }
 
-static uint16_t connect_io(struct nvmf_req *req, const struct nvmf_connect_sqe *sqe,
-			   const struct nvmf_connect_data *data, struct subsystem *s)
+static uint16_t connect_io(struct nvmf_req *req, const struct nvmf_connect_data *data,
+			   struct subsystem *s)
 {
 	struct nvmf_queue *q = req->queue;
-	uint16_t cntlid = le16toh(data->cntlid), qid = get16(sqe->qid);
+	uint16_t cntlid = le16toh(data->cntlid);
 	struct controller *c = cntlid <= CNTLID_MAX ? q->target->by_cntlid[cntlid] : NULL;
 
 	if (!c || c->subsys != s || !c->admin)
@@ -91,33 +90,25 @@ static uint16_t connect_io(struct nvmf_req *req, const struct nvmf_connect_sqe *
 		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, hostnqn));
 	if (memcmp(c->hostid, data->hostid, sizeof(c->hostid)) != 0)
 		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, hostid));
-	if (s->discovery || qid > c->nqueues)
+	if (s->discovery || q->qid > c->nqueues)
 		return invalid_param(req, IN_SQE, offsetof(struct nvmf_connect_sqe, qid));
-	if (!(c->csts & CSTS_RDY) || c->io[qid])
+	if (!(c->csts & CSTS_RDY) || c->resetting || c->io[q->qid])
 		return NVME_COMMAND_SEQUENCE | NVME_DNR;
-	c->io[qid] = q;
+	c->io[q->qid] = q;
 	c->refs++;
-	queue_goes_live(req, sqe, c);
+	bind_queue(req, c);
 	LIST_INSERT_HEAD(&c->queues, q, entry);
-	log_debug("controller %u: queue %u connected, %u entries", cntlid, qid, q->sqsize);
+	log_debug("controller %u: queue %u connected, in reactor %u", cntlid, q->qid,
+		  q->reactor->opts.index);
 	return NVME_OK;
 }
 
-static uint16_t do_connect(struct nvmf_req *req)
+/* What takes the controllers and subsystems: in the control thread, which owns them. */
+static uint16_t connect_in_control(struct nvmf_req *req)
 {
 	const struct nvmf_connect_sqe *sqe = (const void *)req->sqe;
 	const struct nvmf_connect_data *data = (const void *)req->data;
 	struct nvmf_queue *q = req->queue;
-	uint16_t status;
-
-	if (get16(sqe->recfmt) != 0)
-		return NVME_CONNECT_FORMAT | NVME_DNR;
-	status = check_data(req, data);
-	if (!status)
-		status = check_queue_size(req, sqe);
-	if (status)
-		return status;
-
 	struct subsystem *s = subsystem_find(q->target, data->subsysnqn);
 
 	/* No DNR: with it a host that reconnects while we are being reconfigured gives up for good.
@@ -133,13 +124,62 @@ static uint16_t do_connect(struct nvmf_req *req)
 			 q->remote_address, s->nqn);
 		return NVME_CONNECT_INVALID_HOST | NVME_DNR;
 	}
-	return get16(sqe->qid) == 0 ? connect_admin(req, sqe, data, s)
-				    : connect_io(req, sqe, data, s);
+	return is_admin(q) ? connect_admin(req, sqe, data, s) : connect_io(req, data, s);
+}
+
+/* In the queue's reactor, which may have closed it meanwhile: nvmf_queue_fini() unbinds it then. */
+static void finish_connect(struct nvmf_req *req)
+{
+	const struct nvmf_connect_sqe *sqe = (const void *)req->sqe;
+	struct nvmf_queue *q = req->queue;
+
+	if (q->state == QUEUE_CLOSING) {
+		req->status = NVME_ABORTED_SQ_DELETION;
+	} else if (!req->status) {
+		q->sqsize = (uint16_t)(get16(sqe->sqsize_z) + 1);
+		q->sqflow_disabled = sqe->cattr & CATTR_DISABLE_SQFLOW;
+		q->state = QUEUE_LIVE;
+		ev_timer_stop(q->reactor->loop, &q->connect_timer);
+	}
+	nvmf_req_complete(req, req->status);
+}
+
+static struct nvmf_req *req_of(struct message *m)
+{
+	return (void *)((uint8_t *)m - offsetof(struct nvmf_req, message));
+}
+
+static void answered(struct message *m)
+{
+	finish_connect(req_of(m));
+}
+
+static void asked(struct message *m)
+{
+	struct nvmf_req *req = req_of(m);
+
+	req->status = connect_in_control(req);
+	m->run = answered;
+	reactor_post(req->queue->reactor, m);
 }
 
 void connect_execute(struct nvmf_req *req)
 {
-	nvmf_req_complete(req, do_connect(req));
+	const struct nvmf_connect_sqe *sqe = (const void *)req->sqe;
+	const struct nvmf_connect_data *data = (const void *)req->data;
+	struct reactor *control = control_reactor(req->queue->target);
+
+	req->status = get16(sqe->recfmt) ? NVME_CONNECT_FORMAT | NVME_DNR : check_data(req, data);
+	if (!req->status)
+		req->status = check_queue(req, sqe);
+	if (!req->status && !reactor_is_current(control)) {
+		req->message.run = asked;
+		reactor_post(control, &req->message);
+		return;
+	}
+	if (!req->status)
+		req->status = connect_in_control(req);
+	finish_connect(req);
 }
 
 /* ---- properties -------------------------------------------------------------------------------
@@ -154,35 +194,41 @@ static uint64_t capabilities(const struct nvmf_queue *q)
 	       UINT64_C(1) << 59;                     /* CRMS: CRWMS */
 }
 
+/* The value, and whether it is 8 bytes wide. False: there is no such property. */
+static bool property_value(const struct nvmf_queue *q, uint32_t offset, uint64_t *ret,
+			   bool *ret_wide)
+{
+	*ret_wide = offset == PROP_CAP;
+	switch (offset) {
+	case PROP_CAP:
+		*ret = capabilities(q);
+		return true;
+	case PROP_VS:
+		*ret = NVME_VERSION;
+		return true;
+	case PROP_CC:
+		*ret = q->ctrl->cc;
+		return true;
+	case PROP_CSTS:
+		*ret = q->ctrl->csts;
+		return true;
+	case PROP_CRTO:
+		*ret = CAP_TIMEOUT_500MS; /* CRWMT */
+		return true;
+	default:
+		return false;
+	}
+}
+
 void property_get(struct nvmf_req *req)
 {
 	const struct nvmf_property_sqe *sqe = (const void *)req->sqe;
-	const struct controller *c = req->queue->ctrl;
-	uint64_t value = 0;
-	bool wide = false;
+	uint64_t value;
+	bool wide;
 
-	switch (get32(sqe->offset)) {
-	case PROP_CAP:
-		value = capabilities(req->queue);
-		wide = true;
-		break;
-	case PROP_VS:
-		value = NVME_VERSION;
-		break;
-	case PROP_CC:
-		value = c->cc;
-		break;
-	case PROP_CSTS:
-		value = c->csts;
-		break;
-	case PROP_CRTO:
-		value = CAP_TIMEOUT_500MS; /* CRWMT */
-		break;
-	default:
-		nvmf_req_complete(req, NVME_INVALID_FIELD | NVME_DNR);
-		return;
-	}
-	if (!is_admin(req->queue) || (sqe->attrib & 7) != (wide ? 1 : 0)) {
+	if (!is_admin(req->queue) ||
+	    !property_value(req->queue, get32(sqe->offset), &value, &wide) ||
+	    (sqe->attrib & 7) != (wide ? 1 : 0)) {
 		nvmf_req_complete(req, NVME_INVALID_FIELD | NVME_DNR);
 		return;
 	}
@@ -204,7 +250,23 @@ static void disconnect_io_queues(struct controller *c)
 	struct nvmf_queue *q, *next;
 
 	LIST_FOREACH_SAFE (q, &c->queues, entry, next)
-		q->ops->disconnect(q);
+		nvmf_queue_disconnect(q);
+}
+
+static void enable(struct controller *c)
+{
+	c->csts = cc_acceptable(c->cc, c->subsys->discovery) ? CSTS_RDY : CSTS_CFS;
+}
+
+/* Ready until no command of before can touch a block any more: the host waits for it. */
+void io_queue_gone(struct controller *c)
+{
+	if (!c->resetting || !LIST_EMPTY(&c->queues))
+		return;
+	c->resetting = false;
+	c->csts &= ~CSTS_RDY;
+	if (c->cc & CC_EN) /* the host did not wait */
+		enable(c);
 }
 
 static void set_cc(struct controller *c, uint32_t cc)
@@ -212,16 +274,14 @@ static void set_cc(struct controller *c, uint32_t cc)
 	uint32_t old = c->cc;
 
 	c->cc = cc;
-	if (cc & CC_EN && !(old & CC_EN)) {
-		if (cc_acceptable(cc, c->subsys->discovery))
-			c->csts = CSTS_RDY;
-		else
-			c->csts = CSTS_CFS;
-	}
+	if (cc & CC_EN && !(old & CC_EN) && !c->resetting)
+		enable(c);
 	if (!(cc & CC_EN) && old & CC_EN) { /* controller reset */
-		disconnect_io_queues(c);
 		c->aec = 0;
-		c->csts = 0;
+		c->csts &= CSTS_RDY;
+		c->resetting = true;
+		disconnect_io_queues(c);
+		io_queue_gone(c);
 	}
 	if (CC_SHN(cc) && !CC_SHN(old))
 		c->csts |= CSTS_SHST_DONE;

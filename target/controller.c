@@ -2,6 +2,7 @@
 #include "target/core.h"
 #include "target/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,13 +55,23 @@ uint32_t target_in_capsule_len(const struct target *t, uint16_t cntlid,
 							  : port->in_capsule_data_len;
 }
 
+/* Was there a command on any queue since the last look? */
+static bool was_alive(struct controller *c)
+{
+	bool alive = __atomic_exchange_n(&c->admin->alive, false, __ATOMIC_RELAXED);
+	struct nvmf_queue *q;
+
+	LIST_FOREACH (q, &c->queues, entry)
+		alive |= __atomic_exchange_n(&q->alive, false, __ATOMIC_RELAXED);
+	return alive;
+}
+
 static void on_kato(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct controller *c = w->data;
 
 	(void)revents;
-	if (c->alive) {
-		c->alive = false;
+	if (was_alive(c)) {
 		ev_timer_again(loop, w);
 		return;
 	}
@@ -103,7 +114,7 @@ void controller_put(struct controller *c)
 	if (--c->refs)
 		return;
 	log_info("controller %u: gone", c->cntlid);
-	ev_timer_stop(c->target->reactor->loop, &c->kato_timer);
+	ev_timer_stop(control_reactor(c->target)->loop, &c->kato_timer);
 	c->target->by_cntlid[c->cntlid] = NULL;
 	LIST_REMOVE(c, entry);
 	free(c);
@@ -114,16 +125,16 @@ void controller_disconnect(struct controller *c)
 	struct nvmf_queue *q, *next;
 
 	LIST_FOREACH_SAFE (q, &c->queues, entry, next)
-		q->ops->disconnect(q);
+		nvmf_queue_disconnect(q);
 	if (c->admin)
-		c->admin->ops->disconnect(c->admin);
+		nvmf_queue_disconnect(c->admin);
 }
 
 /* The period is rounded up to the granularity (KAS); a command in it re-arms (TBKAS), so the host
  * is dropped between one and two periods of silence after its last command. */
 void controller_start_keep_alive(struct controller *c, uint32_t kato_ms)
 {
-	struct ev_loop *loop = c->target->reactor->loop;
+	struct ev_loop *loop = control_reactor(c->target)->loop;
 	uint32_t limit = c->target->conf->keep_alive_max_ms;
 	uint32_t unit = KAS_100MS * 100;
 
@@ -132,7 +143,7 @@ void controller_start_keep_alive(struct controller *c, uint32_t kato_ms)
 	if (kato_ms > UINT32_MAX - unit)
 		kato_ms = UINT32_MAX - unit;
 	c->kato_ms = (kato_ms + unit - 1) / unit * unit;
-	c->alive = true;
+	__atomic_store_n(&c->admin->alive, true, __ATOMIC_RELAXED);
 	ev_timer_stop(loop, &c->kato_timer);
 	if (c->kato_ms) {
 		c->kato_timer.repeat = c->kato_ms / 1e3;
@@ -158,13 +169,15 @@ void nvmf_queue_init(struct nvmf_queue *q)
 {
 	q->state = QUEUE_WAIT_CONNECT;
 	q->ctrl = NULL;
-	q->qid = 0;
+	q->subsys = NULL;
+	q->alive = false;
+	q->disconnect_posted = false;
 	q->sqsize = 0;
 	q->sqhd = 0;
 	q->sqflow_disabled = false;
 	ev_timer_init(&q->connect_timer, on_connect_timeout, CONNECT_TIMEOUT_S, 0);
 	q->connect_timer.data = q;
-	ev_timer_start(q->target->reactor->loop, &q->connect_timer);
+	ev_timer_start(q->reactor->loop, &q->connect_timer);
 }
 
 static void answer_parked(struct controller *c)
@@ -183,10 +196,29 @@ void nvmf_queue_close(struct nvmf_queue *q)
 	if (q->state == QUEUE_CLOSING)
 		return;
 	q->state = QUEUE_CLOSING;
-	ev_timer_stop(q->target->reactor->loop, &q->connect_timer);
-	if (q->ctrl && q->ctrl->admin == q) {
-		ev_timer_stop(q->target->reactor->loop, &q->ctrl->kato_timer);
+	ev_timer_stop(q->reactor->loop, &q->connect_timer);
+	if (is_admin(q) && q->ctrl) {
+		ev_timer_stop(q->reactor->loop, &q->ctrl->kato_timer);
 		answer_parked(q->ctrl);
+	}
+}
+
+static void disconnect_here(struct message *m)
+{
+	struct nvmf_queue *q =
+		(void *)((uint8_t *)m - offsetof(struct nvmf_queue, disconnect_message));
+
+	q->ops->disconnect(q);
+}
+
+void nvmf_queue_disconnect(struct nvmf_queue *q)
+{
+	if (reactor_is_current(q->reactor)) {
+		q->ops->disconnect(q);
+	} else if (!q->disconnect_posted) {
+		q->disconnect_posted = true;
+		q->disconnect_message.run = disconnect_here;
+		reactor_post(q->reactor, &q->disconnect_message);
 	}
 }
 
@@ -194,7 +226,7 @@ void nvmf_queue_fini(struct nvmf_queue *q)
 {
 	struct controller *c = q->ctrl;
 
-	nvmf_queue_close(q);
+	assert(q->state == QUEUE_CLOSING);
 	if (!c)
 		return;
 	q->ctrl = NULL;
@@ -204,6 +236,7 @@ void nvmf_queue_fini(struct nvmf_queue *q)
 	} else {
 		LIST_REMOVE(q, entry);
 		c->io[q->qid] = NULL;
+		io_queue_gone(c);
 	}
 	controller_put(c);
 }

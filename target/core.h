@@ -17,6 +17,17 @@
 #define KAS_100MS         10              /* keep alive granularity: 1 s */
 #define CAP_TIMEOUT_500MS 30
 
+/* Counters: each is written by one thread and read by any. */
+static inline void counter_add(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t counter_read(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
 /* What was staged where; in a direction's order of enum data_dir minus one. */
 struct stage_account {
 	uint64_t bytes[STAGE_NPLACES];
@@ -24,7 +35,14 @@ struct stage_account {
 	uint64_t errors;
 };
 
-/* immutable after target_create(), but for the counters */
+/* reactor-local: a namespace as one reactor uses it */
+struct ns_shard {
+	struct stage_client stage;
+	struct stage_account account[2]; /* [dir - 1] */
+	uint32_t failed; /* atomic: CMBs that an I/O failed in; the control thread takes them */
+} __attribute__((aligned(64)));
+
+/* immutable after target_create(), but for the shards and what the control thread proves */
 struct namespace
 {
 	const struct config_namespace *conf;
@@ -34,9 +52,9 @@ struct namespace
 	uint64_t nlb;
 	uint8_t lba_shift;
 	uuid_t uuid;
-	struct stage_target stage;
-	int scratch_fd;                  /* -1: none */
-	struct stage_account account[2]; /* [dir - 1] */
+	struct stage_target stage; /* control thread */
+	int scratch_fd;            /* -1: none */
+	struct ns_shard *shard;    /* [reactor] */
 };
 
 struct subsystem {
@@ -49,7 +67,7 @@ struct subsystem {
 	LIST_HEAD(controller_list, controller) controllers;
 };
 
-/* reactor-local (there is one reactor) */
+/* control thread: admin queues are served there, and I/O queues come and go by message */
 struct controller {
 	struct target *target;
 	struct subsystem *subsys;
@@ -59,9 +77,10 @@ struct controller {
 	uint32_t in_capsule_len; /* what IOCCSZ says; 0: none */
 	/* properties */
 	uint32_t cc, csts;
-	/* keep alive: any command since the last look counts (CTRATT.TBKAS) */
+	bool resetting; /* CC.EN went to 0; RDY follows when the last I/O queue is gone */
+	/* keep alive: any command since the last look counts (CTRATT.TBKAS), see nvmf_queue.alive
+	 */
 	uint32_t kato_ms;
-	bool alive;
 	ev_timer kato_timer;
 	/* features */
 	uint32_t aec;
@@ -79,11 +98,12 @@ struct controller {
 
 struct target {
 	const struct config *conf;
-	struct provider_set *set;
 	const struct topology *topo;
-	struct reactor *reactor;
+	const struct reactors *reactors;
 	void (*trouble)(void *arg); /* may be NULL */
 	void *trouble_arg;
+	struct message trouble_message;
+	bool trouble_posted;          /* atomic */
 	struct subsystem *subsystems; /* [0] is discovery */
 	size_t nsubsystems;
 	uint32_t mdts_len; /* bytes */
@@ -150,15 +170,34 @@ void async_event_request(struct nvmf_req *req);
 void keep_alive(struct nvmf_req *req);
 void abort_command(struct nvmf_req *req);
 
+/* connect.c: an I/O queue of the controller is gone: if that was the last, a reset is over. */
+void io_queue_gone(struct controller *c);
+
 /* io.c: an I/O on the payload in a CMB ended with the negative errno @err. True: it is done again,
  * in host memory; false: complete the command. */
 bool io_retry_in_host_memory(struct nvmf_req *req, int err);
 
-/* subsystem.c */
+/* account.c: the sum of all reactors. Any thread. */
+void namespace_account(const struct target *t, const struct namespace *ns, enum data_dir dir,
+		       struct stage_account *ret);
+
+/* subsystem.c: an I/O failed as it does when a drive goes away. Any thread. */
+void target_tell_trouble(struct target *t);
+
 struct subsystem *subsystem_find(struct target *t, const char *nqn);
 bool subsystem_on_port(const struct subsystem *s, const struct config_port *port);
 bool subsystem_allows(const struct subsystem *s, const char *hostnqn);
 struct namespace *subsystem_namespace(const struct subsystem *s, uint32_t nsid);
+
+static inline struct reactor *control_reactor(const struct target *t)
+{
+	return t->reactors->r[0];
+}
+
+static inline struct ns_shard *shard_of(const struct nvmf_req *req)
+{
+	return &req->ns->shard[req->queue->reactor->opts.index];
+}
 
 static inline bool is_admin(const struct nvmf_queue *q)
 {

@@ -1,9 +1,7 @@
 /* Read, Write, Flush: NVM Command Set 1.1, 3.3. */
 #include "target/core.h"
-#include "target/log.h"
 
 #include <errno.h>
-#include <string.h>
 
 static uint64_t slba_of(const struct nvmf_req *req)
 {
@@ -49,19 +47,15 @@ void flush_execute(struct nvmf_req *req)
  */
 bool io_retry_in_host_memory(struct nvmf_req *req, int err)
 {
-	struct target *t = req->queue->target;
-	struct stage_target *stage = &req->ns->stage;
+	struct ns_shard *shard = shard_of(req);
 
 	if (!stage_is_cmb(req->place) || (err != -EFAULT && err != -EINVAL && err != -EREMOTEIO &&
 					  err != -EIO && err != -ENODEV))
 		return false;
-	if ((err == -EINVAL || err == -EREMOTEIO) && stage_target_failed(stage, req->place))
-		log_warn(
-			"namespace %u of %s: the drive refused an I/O in the CMB of %s (%s): not used until it is proved again (SIGUSR2)",
-			req->ns->nsid, req->ns->subsys->nqn, t->set->provider[req->place]->name,
-			strerror(-err));
-	if (t->trouble)
-		t->trouble(t->trouble_arg);
+	if ((err == -EINVAL || err == -EREMOTEIO) &&
+	    stage_view_drop(&shard->stage.view, req->place))
+		__atomic_fetch_or(&shard->failed, UINT32_C(1) << req->place, __ATOMIC_RELAXED);
+	target_tell_trouble(req->queue->target);
 	req->queue->ops->restage(req);
 	return true;
 }

@@ -90,8 +90,12 @@ static void *smart_page(struct nvmf_req *req, size_t *ret_len)
 		return NULL;
 	for (size_t i = 0; i < s->nnamespaces; i++)
 		for (int dir = 0; dir < 2; dir++) {
-			bytes[dir] += bytes_in(&s->namespaces[i].account[dir]);
-			commands[dir] += s->namespaces[i].account[dir].commands;
+			struct stage_account a;
+
+			namespace_account(req->queue->target, &s->namespaces[i],
+					  (enum data_dir)(dir + 1), &a);
+			bytes[dir] += bytes_in(&a);
+			commands[dir] += a.commands;
 		}
 	log->avail_spare = 100;
 	log->spare_thresh = 10;

@@ -13,11 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #define RING_ENTRIES   1024
 #define STOP_TIMEOUT_S 10
-#define TRIM_S         30 /* how often idle CMB is looked for */
-#define RETRY_S        1  /* how often what is lost is looked for */
+#define PROOF_CMB      (256u << 10) /* bytes of each CMB */
+#define TRIM_S         30           /* how often idle CMB is looked for */
+#define RETRY_S        1            /* how often what is lost is looked for */
 #define DEFAULT_CONFIG CONFIG_DEFAULT_DIR "/nvmf-p2pd.conf"
 
 enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -26,9 +28,7 @@ struct daemon {
 	struct config *conf;
 	bool json;
 	struct topology topo;
-	struct slot_domain domain;
-	struct provider_set *set;
-	struct reactor *reactor;
+	struct reactors reactors; /* [0] is this thread's; its provider set leads */
 	struct target *target;
 	struct transport *transport;
 	struct hotplug *hotplug;
@@ -135,43 +135,145 @@ static int parse_options(int argc, char **argv, struct options *o)
 	return -1;
 }
 
+static struct reactor *control(const struct daemon *d)
+{
+	return d->reactors.r[0];
+}
+
+static struct provider_set *leader(const struct daemon *d)
+{
+	return control(d)->set;
+}
+
 /* ---- what comes and goes -----------------------------------------------------------------------
  */
 
 static void prove_all(struct daemon *d)
 {
-	for (unsigned int i = 0; i < d->set->n; i++)
+	for (unsigned int i = 0; i < leader(d)->n; i++)
 		transport_provider_changed(d->transport, i);
 	target_prove(d->target);
+}
+
+/* Something that a reactor does with one provider of its set, or with all, while the control thread
+ * waits. */
+struct order {
+	const struct daemon *d;
+	struct reactor *reactor;
+	unsigned int index;
+	bool busy;      /* pages of it are still in use */
+	uint32_t found; /* providers that became ACTIVE */
+};
+
+static struct order command(struct daemon *d, unsigned int reactor, unsigned int index,
+			    void (*what)(void *order))
+{
+	struct order o = { .d = d, .reactor = d->reactors.r[reactor], .index = index };
+
+	reactor_call(o.reactor, what, &o);
+	return o;
+}
+
+static void lose(void *arg)
+{
+	struct order *o = arg;
+	struct provider_set *set = o->reactor->set;
+	struct provider *p = o->index < set->n ? set->provider[o->index] : NULL;
+
+	if (!p || p->state != PROVIDER_ACTIVE)
+		return;
+	provider_lose(p);
+	slot_lose(&o->reactor->domain, p);
+}
+
+static void release(void *arg)
+{
+	struct order *o = arg;
+	struct provider_set *set = o->reactor->set;
+
+	if (o->index >= set->n)
+		return;
+	(void)provider_release(set->provider[o->index]);
+	o->busy = set->provider[o->index]->state == PROVIDER_LOST;
+}
+
+static void follow(void *arg)
+{
+	struct order *o = arg;
+
+	o->found = provider_set_follow(o->reactor->set, leader(o->d));
+}
+
+/* The control thread's is the last to be GONE: it may be opened again only when all are. */
+static void release_everywhere(struct daemon *d, unsigned int index)
+{
+	bool busy = false;
+
+	for (unsigned int r = 1; r < d->reactors.n; r++)
+		busy |= command(d, r, index, release).busy;
+	if (!busy)
+		(void)command(d, 0, index, release);
 }
 
 static bool lose_the_dead(struct daemon *d)
 {
 	bool missing = false;
 
-	for (unsigned int i = 0; i < d->set->n; i++) {
-		struct provider *p = d->set->provider[i];
+	for (unsigned int i = 0; i < leader(d)->n; i++) {
+		struct provider *p = leader(d)->provider[i];
 
 		if (p->state == PROVIDER_ACTIVE && !provider_alive(p)) {
 			log_warn(
 				"CMB of %s is lost; payload goes through host memory until it is back",
 				p->name);
-			provider_lose(p);
-			transport_provider_lost(d->transport, i);
+			/* here first: what the reactors are told then does not name it any more */
+			(void)command(d, 0, i, lose);
 			target_provider_lost(d->target);
-			slot_lose(&d->domain, p);
+			for (unsigned int r = 1; r < d->reactors.n; r++)
+				(void)command(d, r, i, lose);
+			transport_provider_lost(d->transport, i);
 		}
-		(void)provider_release(p);
+		if (p->state == PROVIDER_LOST)
+			release_everywhere(d, i);
 		missing |= p->state != PROVIDER_ACTIVE;
 	}
 	return missing;
 }
 
-static void log_provider(const struct provider *p)
+/* What the reactors hold of it and may come to hold. */
+static void log_provider(const struct daemon *d, unsigned int index)
 {
+	const struct provider *p = leader(d)->provider[index];
+	size_t held = 0, most = 0;
+
+	for (unsigned int r = d->reactors.n > 1; r < d->reactors.n; r++)
+		if (index < d->reactors.r[r]->set->n) {
+			held += d->reactors.r[r]->set->provider[index]->npages;
+			most += d->reactors.r[r]->set->provider[index]->max_pages;
+		}
 	log_info("CMB of %s: %zu of %zu bytes to stage in, up to %zu as needed", p->name,
-		 (size_t)p->npages * P2P_PAGE_SIZE, p->published_size,
-		 (size_t)p->max_pages * P2P_PAGE_SIZE);
+		 held * P2P_PAGE_SIZE, p->published_size, most * P2P_PAGE_SIZE);
+}
+
+/* Have every reactor's set agree with the control thread's. Return: what is new anywhere. */
+static uint32_t follow_everywhere(struct daemon *d, uint32_t found)
+{
+	for (unsigned int r = 1; r < d->reactors.n; r++)
+		found |= command(d, r, 0, follow).found;
+	for (unsigned int i = 0; i < leader(d)->n; i++)
+		if (found & UINT32_C(1) << i)
+			log_provider(d, i);
+	return found;
+}
+
+static bool somebody_lacks_one(const struct daemon *d)
+{
+	for (unsigned int r = 1; r < d->reactors.n; r++)
+		for (unsigned int i = 0; i < leader(d)->n; i++)
+			if (i >= d->reactors.r[r]->set->n ||
+			    d->reactors.r[r]->set->provider[i]->state != PROVIDER_ACTIVE)
+				return true;
+	return false;
 }
 
 /* Compare what is in use with what is there: the events only say when to do it. */
@@ -179,19 +281,17 @@ static void look(struct daemon *d)
 {
 	bool missing = lose_the_dead(d), back;
 	unsigned int nlost = target_check_devices(d->target, &back);
-	uint32_t found = provider_set_scan(d->set);
+	uint32_t found = follow_everywhere(d, provider_set_scan(leader(d)));
 
-	for (unsigned int i = 0; i < d->set->n; i++)
-		if (found & UINT32_C(1) << i) {
-			log_provider(d->set->provider[i]);
+	for (unsigned int i = 0; i < leader(d)->n; i++)
+		if (found & UINT32_C(1) << i)
 			transport_provider_changed(d->transport, i);
-		}
 	if (found || back)
 		target_prove(d->target);
-	if (missing || nlost)
-		ev_timer_again(d->reactor->loop, &d->look);
+	if (missing || nlost || somebody_lacks_one(d))
+		ev_timer_again(control(d)->loop, &d->look);
 	else
-		ev_timer_stop(d->reactor->loop, &d->look);
+		ev_timer_stop(control(d)->loop, &d->look);
 }
 
 static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
@@ -201,17 +301,14 @@ static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
 	look(w->data);
 }
 
-/* Called on the I/O path: only says that it is time to look. */
 static void on_trouble(void *arg)
 {
-	struct daemon *d = arg;
-
-	ev_feed_event(d->reactor->loop, &d->look, EV_TIMER);
+	look(arg);
 }
 
 static void prove_provider(struct daemon *d, const char *bdf)
 {
-	const struct provider *p = provider_set_find(d->set, bdf);
+	const struct provider *p = provider_set_find(leader(d), bdf);
 
 	if (!p || p->state != PROVIDER_ACTIVE)
 		return;
@@ -238,19 +335,27 @@ static void on_hotplug(struct ev_loop *loop, ev_io *w, int revents)
 		look(d);
 }
 
+static void trim(void *arg)
+{
+	struct order *o = arg;
+
+	slot_trim(&o->reactor->domain);
+}
+
 static void on_trim(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct daemon *d = w->data;
 
 	(void)loop;
 	(void)revents;
-	slot_trim(&d->domain);
+	for (unsigned int r = 0; r < d->reactors.n; r++)
+		(void)command(d, r, 0, trim);
 	transport_warn_of_full_windows(d->transport);
 }
 
 static void watch_hardware(struct daemon *d)
 {
-	struct ev_loop *loop = d->reactor->loop;
+	struct ev_loop *loop = control(d)->loop;
 	int err = hotplug_open(&d->hotplug);
 
 	ev_init(&d->look, on_look);
@@ -260,6 +365,8 @@ static void watch_hardware(struct daemon *d)
 	d->trim.data = d;
 	ev_timer_start(loop, &d->trim);
 	target_on_trouble(d->target, on_trouble, d);
+	if (somebody_lacks_one(d))
+		ev_timer_again(loop, &d->look);
 	if (err) {
 		log_warn("no events of drives that come and go (%s): seen only when an I/O fails",
 			 strerror(-err));
@@ -343,7 +450,7 @@ static void on_term(struct ev_loop *loop, ev_signal *w, int revents)
 
 static void watch_signals(struct daemon *d)
 {
-	struct ev_loop *loop = d->reactor->loop;
+	struct ev_loop *loop = control(d)->loop;
 
 	ev_signal_init(&d->term, on_term, SIGTERM);
 	ev_signal_init(&d->interrupt, on_term, SIGINT);
@@ -380,24 +487,65 @@ static struct transport_test test_switches(void)
 	return test;
 }
 
+/* Half the processors, and no more than hosts fill. */
+static unsigned int reactors_of_the_machine(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus < 4 ? 1 : cpus < 8 ? 2 : cpus < 16 ? 3 : 4;
+}
+
+static int add_reactor(struct daemon *d, int cpu)
+{
+	const struct reactor_opts opts = { .index = d->reactors.n,
+					   .entries = RING_ENTRIES,
+					   .poll_ns = (uint64_t)d->conf->poll_us * 1000,
+					   .cpu = cpu };
+	int err = reactor_create(&opts, &d->reactors.r[d->reactors.n]);
+
+	if (err)
+		log_error("reactor %u: %s", opts.index, strerror(-err));
+	else
+		d->reactors.n++;
+	return err;
+}
+
+/* With @nio 0, to prove and print, the control thread is all there is. */
+static int create_reactors(struct daemon *d, unsigned int nio)
+{
+	int cpus[REACTORS_MAX], ncpus = 0;
+	int err = add_reactor(d, -1);
+
+	if (!err && d->conf->reactor_cpus)
+		ncpus = config_cpus(d->conf->reactor_cpus, cpus, REACTORS_MAX);
+	for (unsigned int i = 0; i < nio && !err; i++)
+		err = add_reactor(d, ncpus > 0 ? cpus[i % (unsigned int)ncpus] : -1);
+	return err;
+}
+
+/* The control thread keeps a few pages of each CMB, to prove with; the reactors share the rest. */
 static int discover(struct daemon *d)
 {
-	const struct provider_opts opts = { .sysfs = "/sys",
-					    .kallsyms = "/proc/kallsyms",
-					    .cap = d->conf->cmb_cap,
-					    .floor = d->conf->cmb_floor,
-					    .chunk = d->conf->cmb_chunk,
-					    .reserve = d->conf->cmb_reserve };
-	int err = provider_set_discover(&opts, &d->set);
+	unsigned int nio = d->reactors.n - 1;
+	const struct provider_opts proving = {
+		.sysfs = "/sys", .kallsyms = "/proc/kallsyms", .cap = PROOF_CMB, .chunk = PROOF_CMB
+	};
+	const struct provider_opts staging = { .sysfs = "/sys",
+					       .cap = d->conf->cmb_cap,
+					       .parts = nio,
+					       .floor = d->conf->cmb_floor,
+					       .chunk = d->conf->cmb_chunk,
+					       .reserve = d->conf->cmb_reserve };
+	int err = provider_set_discover(&proving, &control(d)->set);
 
+	for (unsigned int r = 1; r <= nio && !err; r++)
+		err = provider_set_create_follower(&staging, &d->reactors.r[r]->set);
 	if (err) {
 		log_error("looking for CMBs: %s", strerror(-err));
 		return err;
 	}
 	topology_init(&d->topo, "/sys", "/proc/cpuinfo");
-	slot_domain_init(&d->domain);
-	for (unsigned int i = 0; i < d->set->n; i++)
-		log_provider(d->set->provider[i]);
+	(void)follow_everywhere(d, (UINT32_C(1) << leader(d)->n) - 1);
 	return 0;
 }
 
@@ -405,24 +553,21 @@ static int start(struct daemon *d, bool listening)
 {
 	struct transport_test test = test_switches();
 	struct config_diag diag = { 0 };
-	int err = reactor_create(RING_ENTRIES, &d->reactor);
+	unsigned int nio = d->conf->reactors ? d->conf->reactors : reactors_of_the_machine();
+	int err = create_reactors(d, listening ? nio : 0);
 
-	if (err) {
-		log_error("io_uring: %s", strerror(-err));
+	if (err)
 		return err;
-	}
-	d->reactor->poll_ns = (uint64_t)d->conf->poll_us * 1000;
 	watch_signals(d);
 	err = discover(d);
 	if (err)
 		return err;
-	err = target_create(d->conf, d->set, &d->topo, d->reactor, &d->target, &diag);
+	err = target_create(d->conf, &d->reactors, &d->topo, &d->target, &diag);
 	if (err) {
 		config_diag_print(&diag, stderr);
 		return err;
 	}
-	err = transport_create(d->conf, d->set, &d->topo, &d->domain, d->target, d->reactor, &test,
-			       &d->transport);
+	err = transport_create(d->conf, &d->reactors, &d->topo, d->target, &test, &d->transport);
 	if (err) {
 		log_error(
 			"RDMA: %s; is there an RDMA device (`rdma link`) and the module rdma_ucm?",
@@ -452,7 +597,7 @@ static int run(struct daemon *d)
 		return EXIT_FAILED;
 	log_info("ready");
 	(void)sd_notify(0, "READY=1\nSTATUS=listening");
-	ev_run(d->reactor->loop, 0);
+	ev_run(control(d)->loop, 0);
 	print_accounting(d);
 	return transport_idle(d->transport) ? EXIT_OK : EXIT_FAILED;
 }
@@ -466,8 +611,12 @@ static void finish(struct daemon *d)
 	hotplug_close(d->hotplug);
 	transport_destroy(d->transport);
 	target_destroy(d->target);
-	provider_set_destroy(d->set);
-	reactor_destroy(d->reactor);
+	for (unsigned int r = d->reactors.n; r-- > 0;) {
+		struct provider_set *set = d->reactors.r[r]->set;
+
+		reactor_destroy(d->reactors.r[r]);
+		provider_set_destroy(set);
+	}
 	config_free(d->conf);
 }
 

@@ -1,7 +1,10 @@
 #include "target/reactor.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,6 +12,8 @@
 #define ROUNDS_MAX         64     /* then timers and connections get their turn */
 #define CONTENDED_NS       100000 /* a yield that takes longer: somebody else ran */
 #define CONTENDED_PAUSE_NS 5000000
+
+static __thread struct reactor *current;
 
 static uint64_t now_ns(void)
 {
@@ -34,17 +39,38 @@ static unsigned int reap(struct reactor *r)
 	return n;
 }
 
+unsigned int reactor_run_messages(struct reactor *r)
+{
+	struct messages now = STAILQ_HEAD_INITIALIZER(now);
+	struct message *m;
+	unsigned int n = 0;
+
+	pthread_mutex_lock(&r->lock);
+	STAILQ_CONCAT(&now, &r->messages);
+	__atomic_store_n(&r->has_messages, false, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&r->lock);
+	for (; (m = STAILQ_FIRST(&now)); n++) {
+		STAILQ_REMOVE_HEAD(&now, entry);
+		m->posted = false;
+		m->run(m);
+	}
+	return n;
+}
+
 static unsigned int one_round(struct reactor *r)
 {
 	struct poller *p;
 	unsigned int n = reap(r);
 
+	if (__atomic_load_n(&r->has_messages, __ATOMIC_RELAXED))
+		n += reactor_run_messages(r);
 	LIST_FOREACH (p, &r->pollers, entry)
 		n += p->poll(p);
 	LIST_FOREACH (p, &r->pollers, entry)
 		p->flush(p);
 	if (io_uring_sq_ready(&r->ring))
 		io_uring_submit(&r->ring);
+	__atomic_store_n(&r->work, r->work + n, __ATOMIC_RELAXED);
 	return n;
 }
 
@@ -57,14 +83,14 @@ static unsigned int spin(struct reactor *r)
 {
 	uint64_t start, now, yielded;
 
-	if (r->poll_ns == 0)
+	if (r->opts.poll_ns == 0)
 		return 0;
 	start = now = now_ns();
 	if (r->idle_since == 0)
 		r->idle_since = start;
-	if (r->gap_ns > r->poll_ns || start < r->no_spin_before)
+	if (r->gap_ns > r->opts.poll_ns || start < r->no_spin_before)
 		return 0;
-	while (now - start < r->poll_ns && now - start < 2 * r->gap_ns) {
+	while (now - start < r->opts.poll_ns && now - start < 2 * r->gap_ns) {
 		sched_yield();
 		yielded = now_ns();
 
@@ -90,8 +116,8 @@ static void note_gap(struct reactor *r)
 		return;
 	gap = now_ns() - r->idle_since;
 	r->idle_since = 0;
-	if (gap > 4 * r->poll_ns)
-		gap = 4 * r->poll_ns;
+	if (gap > 4 * r->opts.poll_ns)
+		gap = 4 * r->opts.poll_ns;
 	r->gap_ns = (7 * r->gap_ns + gap) / 8;
 }
 
@@ -115,6 +141,14 @@ static void on_rounds(struct ev_loop *loop, ev_prepare *w, int revents)
 		}
 	}
 	ev_idle_start(loop, &r->busy);
+}
+
+/* Only wakes the loop: the rounds run the messages. */
+static void on_wake(struct ev_loop *loop, ev_async *w, int revents)
+{
+	(void)loop;
+	(void)w;
+	(void)revents;
 }
 
 /* Only wakes the loop: the rounds reap. */
@@ -174,49 +208,203 @@ void reactor_update_file(struct reactor *r, int file, int fd)
 		r->files[file / 64] &= ~(UINT64_C(1) << (file % 64));
 }
 
-int reactor_create(unsigned int entries, struct reactor **ret_reactor)
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
+/* In the thread that will run it: the ring takes orders from no other. */
+static int set_up(struct reactor *r)
 {
-	struct reactor *r = calloc(1, sizeof(*r));
+	int err = create_ring(r, r->opts.entries);
 
-	if (!r)
-		return -ENOMEM;
-
-	int err = create_ring(r, entries);
-
-	if (err) {
-		free(r);
+	if (err)
 		return err;
-	}
-	LIST_INIT(&r->pollers);
-	r->loop = ev_default_loop(0);
+	r->loop = r->opts.index ? ev_loop_new(0) : ev_default_loop(0);
 	if (!r->loop) {
-		reactor_destroy(r);
+		io_uring_queue_exit(&r->ring);
 		return -ENOMEM;
 	}
 	ev_io_init(&r->ring_ready, on_ring_ready, r->ring.ring_fd, EV_READ);
 	ev_io_start(r->loop, &r->ring_ready);
+	ev_async_init(&r->wake, on_wake);
+	ev_async_start(r->loop, &r->wake);
 	ev_idle_init(&r->busy, on_busy);
 	ev_prepare_init(&r->rounds, on_rounds);
 	ev_set_priority(&r->rounds, EV_MINPRI); /* after all others */
 	r->rounds.data = r;
 	ev_prepare_start(r->loop, &r->rounds);
+	current = r;
+	return 0;
+}
+
+static void tear_down(struct reactor *r)
+{
+	while (reactor_run_messages(r))
+		;
+	ev_io_stop(r->loop, &r->ring_ready);
+	ev_async_stop(r->loop, &r->wake);
+	ev_idle_stop(r->loop, &r->busy);
+	ev_prepare_stop(r->loop, &r->rounds);
+	ev_loop_destroy(r->loop);
+	io_uring_queue_exit(&r->ring);
+	current = NULL;
+}
+
+static void *run_thread(void *arg)
+{
+	struct reactor *r = arg;
+	char name[16];
+
+	snprintf(name, sizeof(name), "reactor-%u", r->opts.index);
+	(void)pthread_setname_np(pthread_self(), name);
+	if (r->opts.cpu >= 0) {
+		cpu_set_t cpus;
+
+		CPU_ZERO(&cpus);
+		CPU_SET((unsigned int)r->opts.cpu, &cpus);
+		r->start_err = -pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+	}
+	if (!r->start_err)
+		r->start_err = set_up(r);
+
+	bool started = r->start_err == 0;
+
+	sem_post(&r->started);
+	if (started) {
+		ev_run(r->loop, 0);
+		tear_down(r);
+	}
+	return NULL;
+}
+
+/* Signals are the control thread's. */
+static int start_thread(struct reactor *r)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+
+	int err = -pthread_create(&r->thread, NULL, run_thread, r);
+
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (err)
+		return err;
+	while (sem_wait(&r->started) < 0)
+		;
+	if (r->start_err)
+		pthread_join(r->thread, NULL);
+	return r->start_err;
+}
+
+static void free_reactor(struct reactor *r)
+{
+	pthread_mutex_destroy(&r->lock);
+	sem_destroy(&r->started);
+	free(r);
+}
+
+int reactor_create(const struct reactor_opts *opts, struct reactor **ret_reactor)
+{
+	struct reactor *r = calloc(1, sizeof(*r));
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	r->opts = *opts;
+	slot_domain_init(&r->domain);
+	LIST_INIT(&r->pollers);
+	STAILQ_INIT(&r->messages);
+	pthread_mutex_init(&r->lock, NULL);
+	sem_init(&r->started, 0, 0);
+	err = opts->index ? start_thread(r) : set_up(r);
+	if (err) {
+		free_reactor(r);
+		return err;
+	}
 	*ret_reactor = r;
 	return 0;
 }
 
+struct quit {
+	struct message message; /* first */
+	struct reactor *reactor;
+};
+
+static void quit(struct message *m)
+{
+	ev_break(((struct quit *)m)->reactor->loop, EVBREAK_ALL);
+}
+
 void reactor_destroy(struct reactor *r)
 {
+	struct quit q = { .message.run = quit, .reactor = r };
+
 	if (!r)
 		return;
-	if (r->loop) {
-		ev_io_stop(r->loop, &r->ring_ready);
-		ev_idle_stop(r->loop, &r->busy);
-		ev_prepare_stop(r->loop, &r->rounds);
-		ev_loop_destroy(r->loop);
+	if (r->opts.index) {
+		reactor_post(r, &q.message);
+		pthread_join(r->thread, NULL);
+	} else {
+		tear_down(r);
 	}
-	io_uring_queue_exit(&r->ring);
-	free(r);
+	free_reactor(r);
 }
+
+/* ---- messages ----------------------------------------------------------------------------------
+ */
+
+bool reactor_is_current(const struct reactor *r)
+{
+	return current == r;
+}
+
+void reactor_post(struct reactor *r, struct message *m)
+{
+	bool first;
+
+	assert(!m->posted);
+	m->posted = true;
+	pthread_mutex_lock(&r->lock);
+	first = STAILQ_EMPTY(&r->messages);
+	STAILQ_INSERT_TAIL(&r->messages, m, entry);
+	__atomic_store_n(&r->has_messages, true, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&r->lock);
+	if (first)
+		ev_async_send(r->loop, &r->wake);
+}
+
+struct call {
+	struct message message; /* first */
+	void (*fn)(void *arg);
+	void *arg;
+	sem_t done;
+};
+
+static void run_call(struct message *m)
+{
+	struct call *c = (struct call *)m;
+
+	c->fn(c->arg);
+	sem_post(&c->done);
+}
+
+void reactor_call(struct reactor *r, void (*fn)(void *arg), void *arg)
+{
+	struct call c = { .message.run = run_call, .fn = fn, .arg = arg };
+
+	if (reactor_is_current(r)) {
+		fn(arg);
+		return;
+	}
+	sem_init(&c.done, 0, 0);
+	reactor_post(r, &c.message);
+	while (sem_wait(&c.done) < 0)
+		;
+	sem_destroy(&c.done);
+}
+
+/* ---- for those who work in it ------------------------------------------------------------------
+ */
 
 void reactor_add_poller(struct reactor *r, struct poller *p)
 {

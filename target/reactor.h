@@ -1,8 +1,11 @@
 /*
  * reactor: one thread's event loop (libev) with its io_uring.
  *
- * There is one for now, run by the main thread; everything marked reactor-local is used by the
- * thread that runs it.
+ * Reactor 0 is the control thread's own, run by main(): connection management, admin queues,
+ * proofs, signals, timers. The others are threads of their own and serve I/O queues. Everything
+ * marked reactor-local is used by the thread that runs it; nothing on the I/O path is shared, and
+ * threads meet only by message: reactor_post() to tell, reactor_call() to have done (by the control
+ * thread only, so nobody can wait in a circle).
  *
  * Work is done in rounds, in the loop's last step before it would sleep: look at every poller and
  * at the ring, in memory and without a system call; then flush what the round produced (one post
@@ -13,17 +16,31 @@
 #ifndef TARGET_REACTOR_H
 #define TARGET_REACTOR_H
 
+#include "p2p/slot.h"
+
 #include <ev.h>
 #include <liburing.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <sys/queue.h>
 
-#define FILES_MAX 1024 /* kept by the ring: one a namespace */
+#define FILES_MAX    1024 /* kept by the ring: one a namespace */
+#define REACTORS_MAX 33   /* the control thread's and 32 for I/O */
 
 /* An operation on the ring; embedded in a request. done() is called in the loop with the CQE's res.
  */
 struct uring_op {
 	void (*done)(struct uring_op *op, int res);
+};
+
+/* To another thread; embedded, zero at first, and not touched by its sender before run() is called
+ * there. */
+struct message {
+	void (*run)(struct message *m);
+	/* private: */
+	bool posted; /* and not taken out yet */
+	STAILQ_ENTRY(message) entry;
 };
 
 /* Somebody who has completions to look for; embedded. */
@@ -37,12 +54,29 @@ struct poller {
 	LIST_ENTRY(poller) entry;
 };
 
-/* reactor-local */
+struct reactor_opts {
+	unsigned int index;   /* 0: run by the caller, in the default loop; others: a new thread */
+	unsigned int entries; /* of the ring */
+	uint64_t poll_ns;     /* longest time to look for more before sleeping; 0: not at all */
+	int cpu;              /* run there only; -1: anywhere */
+};
+
+/* reactor-local, but for what is said otherwise */
 struct reactor {
+	struct reactor_opts opts; /* immutable */
 	struct ev_loop *loop;
 	struct io_uring ring;
-	uint64_t poll_ns; /* longest time to look for more before sleeping; 0: not at all */
+	struct provider_set *set;  /* its share of the CMBs; set and owned by main() */
+	struct slot_domain domain; /* its slots */
+	uint64_t work;             /* atomic, see reactor_work() */
 	/* private: */
+	pthread_t thread;
+	sem_t started;
+	int start_err;
+	pthread_mutex_t lock; /* of messages, held for a few instructions, never while calling */
+	STAILQ_HEAD(messages, message) messages;
+	bool has_messages; /* atomic: looked at in every round, without the lock */
+	ev_async wake;
 	uint64_t files[FILES_MAX / 64]; /* bits: taken */
 	bool has_files;
 	LIST_HEAD(pollers, poller) pollers;
@@ -54,12 +88,41 @@ struct reactor {
 	uint64_t no_spin_before; /* the processor was wanted elsewhere */
 };
 
-/** reactor_create() - the default loop and a ring of @entries. Return: 0 or negative errno. */
-__attribute__((warn_unused_result)) int reactor_create(unsigned int entries,
+/* All of a daemon's; [0] is the control thread's. Immutable while anybody uses it. */
+struct reactors {
+	struct reactor *r[REACTORS_MAX];
+	unsigned int n;
+};
+
+/** reactor_create() - make it and, but for reactor 0, start its thread. Reactor 0 belongs to the
+ * calling thread, which runs its loop. Control thread. Return: 0 or negative errno. */
+__attribute__((warn_unused_result)) int reactor_create(const struct reactor_opts *opts,
 						       struct reactor **ret_reactor);
 
-/** reactor_destroy() - no op may be in flight, no poller be left. NULL is fine. */
+/** reactor_destroy() - run the messages that are left, end the thread. No op may be in flight, no
+ * poller be left. Control thread. NULL is fine. */
 void reactor_destroy(struct reactor *r);
+
+/** reactor_post() - have @m->run() called in @r's thread, soon, in the order of posting. Any
+ * thread. */
+void reactor_post(struct reactor *r, struct message *m);
+
+/** reactor_call() - have @fn called in @r's thread, after all that was posted before, and wait for
+ * it. Control thread; for what is rare and quick, because @r's I/O waits meanwhile. */
+void reactor_call(struct reactor *r, void (*fn)(void *arg), void *arg);
+
+/** reactor_work() - completions and messages handled so far. Any thread. */
+static inline uint64_t reactor_work(const struct reactor *r)
+{
+	return __atomic_load_n(&r->work, __ATOMIC_RELAXED);
+}
+
+/** reactor_run_messages() - those that are there now; what they post in turn waits for the next
+ * time. The loop does it by itself; this is for the end. @r's thread. Return: how many. */
+unsigned int reactor_run_messages(struct reactor *r);
+
+/** reactor_is_current() - is this @r's thread? For assertions. */
+bool reactor_is_current(const struct reactor *r);
 
 /** reactor_add_poller() - from now on; @p stays the caller's. */
 void reactor_add_poller(struct reactor *r, struct poller *p);
@@ -68,7 +131,8 @@ void reactor_add_poller(struct reactor *r, struct poller *p);
 void reactor_remove_poller(struct poller *p);
 
 /** reactor_register_file() - have the ring keep @fd, so that an I/O need not look it up. Return:
- * the index for IOSQE_FIXED_FILE, or -1: use the descriptor itself. Control thread. */
+ * the index for IOSQE_FIXED_FILE, or -1: use the descriptor itself. Reactor-local: the ring takes
+ * orders from its own thread only (IORING_SETUP_SINGLE_ISSUER). */
 int reactor_register_file(struct reactor *r, int fd);
 
 /** reactor_update_file() - index @file is @fd from now on; -1: nothing, the index is free. */

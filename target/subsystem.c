@@ -92,7 +92,8 @@ static void prove(struct target *t, struct namespace *ns)
 	const struct backend_info *info = &ns->backend->info;
 
 	topology_block_client(t->topo, info->major, info->minor, &ns->stage.client);
-	stage_target_prove(&ns->stage, t->set, t->topo, info->fd, proof_len(ns), ns->scratch_fd);
+	stage_target_prove(&ns->stage, control_reactor(t)->set, t->topo, info->fd, proof_len(ns),
+			   ns->scratch_fd);
 	if (strcmp(before.why, ns->stage.why) != 0)
 		log_stage(ns);
 }
@@ -139,7 +140,7 @@ static int open_namespace(struct target *t, struct subsystem *s, struct namespac
 			  const struct config_namespace *conf, struct config_diag *diag)
 {
 	const char *why;
-	int err = backend_block_open(t->reactor, conf->device, &ns->backend, &why);
+	int err = backend_block_open(t->reactors, conf->device, &ns->backend, &why);
 
 	if (err) {
 		*diag = (struct config_diag){ .line = conf->where.line };
@@ -150,6 +151,14 @@ static int open_namespace(struct target *t, struct subsystem *s, struct namespac
 			 "name a block device with blocks of 512 or 4096 bytes, or a file");
 		return err;
 	}
+	ns->shard = aligned_alloc(_Alignof(struct ns_shard), t->reactors->n * sizeof(*ns->shard));
+	if (!ns->shard) {
+		ns->backend->ops->close(ns->backend);
+		return -ENOMEM;
+	}
+	memset(ns->shard, 0, t->reactors->n * sizeof(*ns->shard));
+	for (unsigned int i = 0; i < t->reactors->n; i++)
+		stage_client_init(&ns->shard[i].stage);
 	ns->conf = conf;
 	ns->subsys = s;
 	ns->nsid = conf->nsid;
@@ -160,6 +169,7 @@ static int open_namespace(struct target *t, struct subsystem *s, struct namespac
 	err = open_scratch(t, ns, diag);
 	if (err) {
 		ns->backend->ops->close(ns->backend);
+		free(ns->shard);
 		return err;
 	}
 	prove(t, ns);
@@ -194,8 +204,80 @@ static void open_discovery(struct subsystem *s)
 	LIST_INIT(&s->controllers);
 }
 
-int target_create(const struct config *c, struct provider_set *set, const struct topology *topo,
-		  struct reactor *r, struct target **ret_target, struct config_diag *diag)
+/* ---- what the reactors are told ----------------------------------------------------------------
+ */
+
+/* NOLINTBEGIN(bugprone-macro-parentheses): it declares ns */
+#define FOR_EACH_NAMESPACE(t, ns)                                                                  \
+	for (size_t s_ = 0; s_ < (t)->nsubsystems; s_++)                                           \
+		for (struct namespace *ns = (t)->subsystems[s_].namespaces,                        \
+				      *end_ = ns + (t)->subsystems[s_].nnamespaces;                \
+		     ns < end_; ns++)
+/* NOLINTEND(bugprone-macro-parentheses) */
+
+struct publication {
+	struct target *t;
+	unsigned int reactor;
+};
+
+static void take_views(void *arg)
+{
+	const struct publication *p = arg;
+
+	FOR_EACH_NAMESPACE(p->t, ns)
+	stage_target_view(&ns->stage, &ns->shard[p->reactor].stage.view);
+}
+
+/* Each reactor takes its copy in its own thread, between two rounds. */
+static void publish(struct target *t)
+{
+	for (unsigned int i = 0; i < t->reactors->n; i++) {
+		struct publication p = { t, i };
+
+		reactor_call(t->reactors->r[i], take_views, &p);
+	}
+}
+
+static void note_failed(struct namespace *ns, const struct provider_set *set, uint32_t failed)
+{
+	for (unsigned int i = 0; i < set->n; i++)
+		if (failed & UINT32_C(1) << i && stage_target_failed(&ns->stage, i))
+			log_warn(
+				"namespace %u of %s: the drive refused an I/O in the CMB of %s: not used until it is proved again (SIGUSR2)",
+				ns->nsid, ns->subsys->nqn, set->provider[i]->name);
+}
+
+static void on_trouble(struct message *m)
+{
+	struct target *t = (void *)((uint8_t *)m - offsetof(struct target, trouble_message));
+	bool any = false;
+
+	__atomic_store_n(&t->trouble_posted, false, __ATOMIC_SEQ_CST);
+	FOR_EACH_NAMESPACE(t, ns)
+	for (unsigned int i = 0; i < t->reactors->n; i++) {
+		uint32_t failed = __atomic_exchange_n(&ns->shard[i].failed, 0, __ATOMIC_RELAXED);
+
+		if (failed)
+			note_failed(ns, control_reactor(t)->set, failed);
+		any |= failed != 0;
+	}
+	if (any)
+		publish(t);
+	if (t->trouble)
+		t->trouble(t->trouble_arg);
+}
+
+void target_tell_trouble(struct target *t)
+{
+	if (!__atomic_exchange_n(&t->trouble_posted, true, __ATOMIC_SEQ_CST))
+		reactor_post(control_reactor(t), &t->trouble_message);
+}
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
+int target_create(const struct config *c, const struct reactors *reactors,
+		  const struct topology *topo, struct target **ret_target, struct config_diag *diag)
 {
 	struct target *t = calloc(1, sizeof(*t));
 	int err = 0;
@@ -204,9 +286,9 @@ int target_create(const struct config *c, struct provider_set *set, const struct
 	if (!t)
 		return -ENOMEM;
 	t->conf = c;
-	t->set = set;
 	t->topo = topo;
-	t->reactor = r;
+	t->reactors = reactors;
+	t->trouble_message.run = on_trouble;
 	t->mdts_len = c->max_transfer_len;
 	t->next_cntlid = 1;
 	t->subsystems = calloc(c->nsubsystems + 1, sizeof(*t->subsystems));
@@ -222,6 +304,7 @@ int target_create(const struct config *c, struct provider_set *set, const struct
 		target_destroy(t);
 		return err;
 	}
+	publish(t);
 	*ret_target = t;
 	return 0;
 }
@@ -230,6 +313,8 @@ void target_destroy(struct target *t)
 {
 	if (!t)
 		return;
+	while (reactor_run_messages(control_reactor(t))) /* maybe about trouble */
+		;
 	for (size_t i = 0; i < t->nsubsystems; i++) {
 		struct subsystem *s = &t->subsystems[i];
 
@@ -238,6 +323,7 @@ void target_destroy(struct target *t)
 			if (s->namespaces[n].scratch_fd >= 0)
 				close(s->namespaces[n].scratch_fd);
 			s->namespaces[n].backend->ops->close(s->namespaces[n].backend);
+			free(s->namespaces[n].shard);
 		}
 		free(s->namespaces);
 	}
@@ -248,25 +334,19 @@ void target_destroy(struct target *t)
 /* ---- drives that come and go -------------------------------------------------------------------
  */
 
-/* NOLINTBEGIN(bugprone-macro-parentheses): it declares ns */
-#define FOR_EACH_NAMESPACE(t, ns)                                                                  \
-	for (size_t s_ = 0; s_ < (t)->nsubsystems; s_++)                                           \
-		for (struct namespace *ns = (t)->subsystems[s_].namespaces,                        \
-				      *end_ = ns + (t)->subsystems[s_].nnamespaces;                \
-		     ns < end_; ns++)
-/* NOLINTEND(bugprone-macro-parentheses) */
-
 void target_prove(struct target *t)
 {
 	FOR_EACH_NAMESPACE(t, ns)
-	if (!ns->backend->lost)
+	if (!backend_lost(ns->backend))
 		prove(t, ns);
+	publish(t);
 }
 
 void target_provider_lost(struct target *t)
 {
 	FOR_EACH_NAMESPACE(t, ns)
 	stage_target_refresh(&ns->stage);
+	publish(t);
 }
 
 static void reopen(struct namespace *ns, bool *ret_back)
@@ -275,7 +355,7 @@ static void reopen(struct namespace *ns, bool *ret_back)
 	int err = ns->backend->ops->reopen(ns->backend, &why);
 
 	if (!err) {
-		ns->backend->lost = false;
+		__atomic_store_n(&ns->backend->lost, false, __ATOMIC_RELAXED);
 		*ret_back = true;
 		log_info("namespace %u of %s: %s is back", ns->nsid, ns->subsys->nqn,
 			 ns->conf->device);
@@ -294,15 +374,15 @@ unsigned int target_check_devices(struct target *t, bool *ret_back)
 	{
 		struct backend *b = ns->backend;
 
-		if (!b->lost && b->ops->gone(b)) {
-			b->lost = true;
+		if (!backend_lost(b) && b->ops->gone(b)) {
+			__atomic_store_n(&b->lost, true, __ATOMIC_RELAXED);
 			log_warn(
 				"namespace %u of %s: %s is gone; commands are answered with Namespace Not Ready until it is back",
 				ns->nsid, ns->subsys->nqn, ns->conf->device);
 		}
-		if (b->lost)
+		if (backend_lost(b))
 			reopen(ns, ret_back);
-		nlost += b->lost;
+		nlost += backend_lost(b);
 	}
 	return nlost;
 }

@@ -10,7 +10,9 @@
  *                      --> nvmf_req_execute() ... ops->respond() when the CQE is ready
  *      response sent, slot given back
  *
- * Reactor-local throughout, but for target_create() and target_destroy() (control thread).
+ * Two kinds of threads. The control thread (reactor 0) has the controllers, the admin queues and
+ * everything named target_*. A queue and its requests are their reactor's; an I/O queue is bound to
+ * its controller and released from it by the control thread, and they ask each other by message.
  */
 #ifndef TARGET_TARGET_H
 #define TARGET_TARGET_H
@@ -39,7 +41,7 @@ enum data_dir {
 
 struct nvmf_req {
 	struct nvmf_queue *queue;
-	const struct nvme_sqe *sqe; /* in the receive buffer; not touched by the host any more */
+	const struct nvme_sqe *sqe; /* a copy: not touched by the host any more */
 	struct nvme_cqe cqe;        /* ready when respond() is called */
 
 	/* set by nvmf_req_check() */
@@ -54,6 +56,8 @@ struct nvmf_req {
 
 	/* private: of whoever executes it */
 	struct uring_op op;
+	struct message message; /* Connect: to the control thread and back */
+	uint16_t status;
 	uint32_t done_len;
 	bool fua;
 	uint64_t offset;
@@ -67,8 +71,9 @@ struct nvmf_queue_ops {
 	 * the host's data again if it is a write, and execute it again; or, if the namespace may
 	 * have no host memory, complete it with a retryable status. */
 	void (*restage)(struct nvmf_req *req);
-	/* End the connection; the transport answers with nvmf_queue_fini() once all is drained. May
-	 * be called more than once, and from within any call into the target. */
+	/* End the connection; the transport closes the queue, and when all is drained, the control
+	 * thread calls nvmf_queue_fini(). Called in the queue's reactor, maybe more than once, and
+	 * from within any call into the target. */
 	void (*disconnect)(struct nvmf_queue *q);
 };
 
@@ -78,34 +83,42 @@ enum nvmf_queue_state {
 	QUEUE_CLOSING, /* no new commands; waits for the transport to drain */
 };
 
-/* One queue pair of NVMe, embedded in the transport's connection. reactor-local */
+/* One queue pair of NVMe, embedded in the transport's connection. reactor-local, but for what is
+ * the control thread's */
 struct nvmf_queue {
 	const struct nvmf_queue_ops *ops;
 	struct target *target;
+	struct reactor *reactor; /* admin queues: the control thread's */
 	const struct config_port *port;
 	char local_address[64];  /* numeric; what a wildcard port shows in the discovery log */
 	char remote_address[64]; /* for the log */
 	enum nvmf_queue_state state;
-	uint16_t qid;   /* from the Connect command */
-	uint16_t depth; /* receive entries */
+	uint16_t qid;   /* what the connection was made for; the Connect command must agree */
+	uint16_t depth; /* entries, the most that Connect may ask for */
 	/* private: */
 	uint16_t sqsize; /* entries */
 	uint16_t sqhd;
 	bool sqflow_disabled;
-	struct controller *ctrl; /* NULL until Connect succeeded */
+	bool alive; /* atomic: there was a command since the keep alive timer looked */
+	struct subsystem *subsys; /* NULL until Connect succeeded */
+	uint32_t in_capsule_len;
 	ev_timer connect_timer;
+	/* private, control thread: */
+	struct controller *ctrl;      /* NULL until Connect succeeded */
 	LIST_ENTRY(nvmf_queue) entry; /* in the controller */
+	struct message disconnect_message;
+	bool disconnect_posted;
 };
 
 /**
  * target_create() - open every namespace's device, prove its staging, and be ready for connections.
- * @c, @set and @topo must outlive the target. Blocks. On failure @diag says which file and line,
- * and what to do. Return: 0 or negative errno.
+ * @c, @reactors (whose sets exist) and @topo must outlive the target. Blocks. On failure @diag says
+ * which file and line, and what to do. Return: 0 or negative errno.
  */
 __attribute__((warn_unused_result)) int target_create(const struct config *c,
-						      struct provider_set *set,
+						      const struct reactors *reactors,
 						      const struct topology *topo,
-						      struct reactor *r, struct target **ret_target,
+						      struct target **ret_target,
 						      struct config_diag *diag);
 
 /** target_destroy() - close the devices; no queue may be left. NULL is fine. */
@@ -129,8 +142,8 @@ void target_provider_lost(struct target *t);
  * is back. Return: how many are without a device now. *@ret_back: one came back, prove it. */
 unsigned int target_check_devices(struct target *t, bool *ret_back);
 
-/** target_on_trouble() - have @trouble called when an I/O failed as it does when a drive goes away.
- */
+/** target_on_trouble() - have @trouble called, in the control thread, when an I/O failed as it does
+ * when a drive goes away. */
 void target_on_trouble(struct target *t, void (*trouble)(void *arg), void *arg);
 
 /** target_report() - the drives' part of the table of paths. */
@@ -145,15 +158,21 @@ uint32_t target_in_capsule_len(const struct target *t, uint16_t cntlid,
 void target_print_accounting(const struct target *t, FILE *out);
 
 /** nvmf_queue_init() - a connection is up and waits for its Connect command (10 s at most). The
- * caller has set ops, target, port, depth and the addresses; everything else is set here. */
+ * caller has set ops, target, reactor, port, qid, depth and the addresses; everything else is set
+ * here. */
 void nvmf_queue_init(struct nvmf_queue *q);
 
 /** nvmf_queue_close() - no further command will be executed; parked commands are answered (which
  * the transport may drop). Safe to call again. */
 void nvmf_queue_close(struct nvmf_queue *q);
 
-/** nvmf_queue_fini() - the queue is drained and goes away. With the admin queue goes the
- * controller, and its other queues are asked to disconnect. */
+/** nvmf_queue_disconnect() - have ops->disconnect() called in @q's reactor. Control thread. Safe to
+ * call again, until nvmf_queue_fini(). */
+void nvmf_queue_disconnect(struct nvmf_queue *q);
+
+/** nvmf_queue_fini() - the queue is closed and drained and goes away. With the admin queue goes the
+ * controller, and its other queues are asked to disconnect. Control thread. No message is posted to
+ * @q's reactor after it, but earlier ones may still be under way. */
 void nvmf_queue_fini(struct nvmf_queue *q);
 
 /**
@@ -164,7 +183,7 @@ void nvmf_queue_fini(struct nvmf_queue *q);
 __attribute__((warn_unused_result)) uint16_t nvmf_req_check(struct nvmf_req *req);
 
 /** nvmf_req_stage() - where this request's payload may be staged; NULL: memory the CPU can use. */
-const struct stage_target *nvmf_req_stage(const struct nvmf_req *req);
+struct stage_client *nvmf_req_stage(const struct nvmf_req *req);
 
 /** nvmf_req_execute() - run a request that nvmf_req_check() accepted and whose data is in place.
  * respond() may be called before this returns. */

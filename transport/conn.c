@@ -8,7 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define RESPONSE_INLINE sizeof(struct nvme_cqe)
+#define RESPONSE_INLINE    sizeof(struct nvme_cqe)
+#define LAST_WQE_TIMEOUT_S 2
 
 /* ---- private data -----------------------------------------------------------------------------
  */
@@ -75,50 +76,59 @@ static size_t round_up(size_t n, size_t to)
 	return (n + to - 1) / to * to;
 }
 
+static void *map_anonymous(size_t len)
+{
+	return mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+/* What the connection may come to need, all of it; what it does not use is never touched. */
+static int reserve_memory(struct conn *c, size_t in_capsule_len)
+{
+	struct transport *tr = c->transport;
+	size_t data = (size_t)c->depth * round_up(in_capsule_len, P2P_PAGE_SIZE);
+	size_t len = sizeof(*c) + c->nreqs * (sizeof(struct request) + sizeof(struct nvme_cqe)) +
+		     c->depth * (sizeof(struct recv) + sizeof(struct nvme_sqe)) + data;
+
+	if (len > tr->conf->queue_memory || len > tr->conf->connection_memory - tr->mem_used)
+		return -ENOMEM;
+	c->mem_reserved = len;
+	tr->mem_used += len;
+	c->reqs = map_anonymous(c->nreqs * sizeof(*c->reqs));
+	return c->reqs == MAP_FAILED ? -ENOMEM : 0;
+}
+
 /*
- * One registered block: SQEs, CQEs, and page-aligned in-capsule data:
+ * One registered block, of which there may be nothing: with shared receives it has no SQEs and no
+ * in-capsule data, and where responses are sent inline, no CQEs.
  *
  *      | sqe 0 .. depth-1 | cqe 0 .. nreqs-1 | pad | in-capsule 0 | ... | in-capsule depth-1 |
  */
 static int alloc_memory(struct conn *c, size_t in_capsule_len)
 {
-	size_t sqes = (size_t)c->depth * sizeof(struct nvme_sqe);
-	size_t cqes = (size_t)c->nreqs * sizeof(struct nvme_cqe);
+	unsigned int nrecvs = c->shared_recvs ? 0 : c->depth;
+	size_t sqes = (size_t)nrecvs * sizeof(struct nvme_sqe);
+	size_t cqes = c->send_inline ? 0 : (size_t)c->nreqs * sizeof(struct nvme_cqe);
 	size_t head = round_up(sqes + cqes, P2P_PAGE_SIZE);
 	size_t each = round_up(in_capsule_len, P2P_PAGE_SIZE);
 
-	if (head + each * c->depth > c->transport->conf->connection_memory - c->transport->mem_used)
-		return -ENOMEM;
-	c->mem_len = head + each * c->depth;
-	c->transport->mem_used += c->mem_len;
-	c->recvs = calloc(c->depth, sizeof(*c->recvs));
-	c->reqs = calloc(c->nreqs, sizeof(*c->reqs));
-	c->mem = mmap(NULL, c->mem_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (!c->recvs || !c->reqs || c->mem == MAP_FAILED)
+	c->mem_len = head + each * nrecvs;
+	if (c->mem_len == 0)
+		return 0;
+	c->mem = map_anonymous(c->mem_len);
+	c->recvs = calloc(nrecvs ? nrecvs : 1, sizeof(*c->recvs));
+	if (c->mem == MAP_FAILED || !c->recvs)
 		return -ENOMEM;
 	/* no remote access: the host's data comes by SEND or by our own RDMA READ */
-	c->mr = ibv_reg_mr(c->rnic->pd, c->mem, c->mem_len, IBV_ACCESS_LOCAL_WRITE);
+	c->mr = ibv_reg_mr(c->lane->rnic->pd, c->mem, c->mem_len, IBV_ACCESS_LOCAL_WRITE);
 	if (!c->mr)
 		return -errno;
-	for (unsigned int i = 0; i < c->depth; i++) {
-		struct recv *recv = &c->recvs[i];
-
-		recv->conn = c;
-		recv->sqe = (struct nvme_sqe *)c->mem + i;
-		recv->sge[0] =
-			(struct ibv_sge){ (uintptr_t)recv->sqe, sizeof(*recv->sqe), c->mr->lkey };
-		if (in_capsule_len) {
-			recv->in_capsule = c->mem + head + each * i;
-			recv->sge[1] = (struct ibv_sge){ (uintptr_t)recv->in_capsule,
-							 (uint32_t)in_capsule_len, c->mr->lkey };
-		}
-		recv->recv_wr = (struct ibv_recv_wr){ .wr_id = (uintptr_t)&recv->wr,
-						      .sg_list = recv->sge,
-						      .num_sge = in_capsule_len ? 2 : 1 };
+	if (cqes)
+		c->cqes = (struct nvme_cqe *)(c->mem + sqes);
+	for (unsigned int i = 0; i < nrecvs; i++) {
+		recv_init(&c->recvs[i], c->mr, (struct nvme_sqe *)c->mem + i,
+			  in_capsule_len ? c->mem + head + each * i : NULL, in_capsule_len);
+		c->recvs[i].conn = c;
 	}
-	for (unsigned int i = 0; i < c->nreqs; i++)
-		c->reqs[i].cqe = (struct nvme_cqe *)(c->mem + sqes) + i;
-	conn_init_requests(c);
 	return 0;
 }
 
@@ -131,60 +141,79 @@ static int create_qp(struct conn *c)
 		.qp_context = c,
 		.send_cq = c->cqs->send.cq,
 		.recv_cq = c->cqs->recv.cq,
+		.srq = c->shared_recvs ? c->lane->srq.srq : NULL,
 		.qp_type = IBV_QPT_RC,
 		/* a response is a WRITE and a SEND; a READ is over before them */
 		.cap = { .max_send_wr = 2u * c->nreqs,
-			 .max_recv_wr = c->depth,
+			 .max_recv_wr = c->shared_recvs ? 0 : c->depth,
 			 .max_send_sge = 1,
-			 .max_recv_sge = 2,
+			 .max_recv_sge = c->shared_recvs ? 0 : 2,
 			 .max_inline_data = RESPONSE_INLINE },
 	};
 
-	if (rdma_create_qp(c->id, c->rnic->pd, &attr)) {
+	if (rdma_create_qp(c->id, c->lane->rnic->pd, &attr)) {
 		attr.cap.max_inline_data = 0;
-		if (rdma_create_qp(c->id, c->rnic->pd, &attr))
+		if (rdma_create_qp(c->id, c->lane->rnic->pd, &attr))
 			return -errno;
 	}
 	c->send_inline = attr.cap.max_inline_data >= RESPONSE_INLINE;
 	return 0;
 }
 
-/* Room for the completion of everything that may be out at once. */
+/* Room for the completion of everything that may be out at once. (Shared receives have theirs in
+ * every pair.) */
 static int reserve_cqes(struct conn *c)
 {
-	c->cqs = rnic_cqs(c->rnic, c->depth, 2u * c->nreqs);
+	unsigned int nrecvs = c->shared_recvs ? 0 : c->depth;
+
+	c->cqs = lane_cqs(c->lane, nrecvs, 2u * c->nreqs);
 	if (!c->cqs)
 		return -ENOSPC;
-	c->cqs->recv.used += c->recv_cqes = c->depth;
+	c->cqs->recv.used += c->recv_cqes = nrecvs;
 	c->cqs->send.used += c->send_cqes = 2u * c->nreqs;
 	return 0;
 }
 
 static int set_up(struct conn *c, const struct nvme_rdma_cm_request *req)
 {
-	unsigned int max_wr = (unsigned int)c->rnic->attr.max_qp_wr;
+	unsigned int max_wr = (unsigned int)c->lane->rnic->attr.max_qp_wr;
+	size_t in_capsule_len = 0;
 
 	c->depth = (uint16_t)(get16(req->hsqsize_z) + 1);
 	/* A host may send the next command when it has our response, before we see the completion
-	 * of that SEND: more requests than receives. */
-	c->nreqs = (uint16_t)(2 * c->depth);
+	 * of that SEND: some more requests than commands; the capsule waits if they are not enough.
+	 */
+	c->nreqs = c->depth + c->depth / 4u + 4;
 	if (max_wr < 2u * c->nreqs)
-		c->nreqs = (uint16_t)(max_wr / 2);
+		c->nreqs = max_wr / 2;
 	if (c->nreqs == 0 || c->depth > max_wr)
 		return -ENOSPC;
+	if (c->nvmf.qid)
+		in_capsule_len = target_in_capsule_len(c->nvmf.target, c->cntlid, c->nvmf.port);
 
-	int err = reserve_cqes(c);
+	int err = reserve_memory(c, in_capsule_len);
 
 	if (!err)
-		err = alloc_memory(c, get16(req->qid) ? target_in_capsule_len(c->nvmf.target,
-									      get16(req->cntlid),
-									      c->nvmf.port)
-						      : 0);
+		err = reserve_cqes(c);
 	if (!err)
 		err = create_qp(c);
-	for (unsigned int i = 0; !err && i < c->depth; i++)
+	if (!err)
+		err = alloc_memory(c, in_capsule_len);
+	for (unsigned int i = 0; !err && !c->shared_recvs && i < c->depth; i++)
 		err = conn_post_recv(&c->recvs[i]);
 	return err;
+}
+
+/*
+ * With shared receives there may be none for a moment. The host's RNIC tries again after the time
+ * that we name here (code 12: 0.64 ms; what the CM sets, 0, is 655 ms).
+ */
+static void set_rnr_timer(struct conn *c)
+{
+	struct ibv_qp_attr attr = { .min_rnr_timer = 12 };
+
+	if (c->shared_recvs)
+		(void)ibv_modify_qp(c->id->qp, &attr, IBV_QP_MIN_RNR_TIMER);
 }
 
 static int query_path_mtu(struct conn *c)
@@ -201,8 +230,8 @@ static int query_path_mtu(struct conn *c)
 static int accept_conn(struct conn *c, const struct rdma_conn_param *param)
 {
 	struct nvme_rdma_cm_accept reply = { .crqsize = put16(c->depth) };
-	uint8_t max_rd = (uint8_t)(c->rnic->attr.max_qp_init_rd_atom < 255
-					   ? c->rnic->attr.max_qp_init_rd_atom
+	uint8_t max_rd = (uint8_t)(c->lane->rnic->attr.max_qp_init_rd_atom < 255
+					   ? c->lane->rnic->attr.max_qp_init_rd_atom
 					   : 255);
 	struct rdma_conn_param answer = {
 		.private_data = &reply,
@@ -217,6 +246,7 @@ static int accept_conn(struct conn *c, const struct rdma_conn_param *param)
 
 	if (rdma_accept(c->id, &answer))
 		return -errno;
+	set_rnr_timer(c);
 	return query_path_mtu(c);
 }
 
@@ -233,7 +263,7 @@ static void address_text(const struct sockaddr *addr, char *buf, size_t len)
 			  (socklen_t)len);
 }
 
-static void reject(struct rdma_cm_id *id, enum nvme_rdma_cm_status status)
+static void say_no(struct rdma_cm_id *id, enum nvme_rdma_cm_status status)
 {
 	struct nvme_rdma_cm_reject answer = { .status = put16((uint16_t)status) };
 	char from[64] = "?";
@@ -241,10 +271,16 @@ static void reject(struct rdma_cm_id *id, enum nvme_rdma_cm_status status)
 	address_text(rdma_get_peer_addr(id), from, sizeof(from));
 	log_warn("connection from %s rejected: %s", from, cm_status_text(status));
 	(void)rdma_reject(id, &answer, sizeof(answer));
+}
+
+static void reject(struct rdma_cm_id *id, enum nvme_rdma_cm_status status)
+{
+	say_no(id, status);
 	rdma_destroy_id(id);
 }
 
-static struct conn *conn_create(struct listener *l, struct rdma_cm_id *id)
+static struct conn *conn_create(struct listener *l, struct rdma_cm_id *id,
+				const struct nvme_rdma_cm_request *req)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 
@@ -254,27 +290,125 @@ static struct conn *conn_create(struct listener *l, struct rdma_cm_id *id)
 	c->id = id;
 	c->state = CONN_ACCEPTING;
 	c->mem = MAP_FAILED;
+	c->reqs = MAP_FAILED;
+	c->cntlid = get16(req->cntlid);
 	STAILQ_INIT(&c->free_reqs);
 	STAILQ_INIT(&c->pending);
 	c->chain_end = &c->chain;
 	c->nvmf.ops = &conn_queue_ops;
 	c->nvmf.target = l->transport->target;
 	c->nvmf.port = l->port;
+	c->nvmf.qid = get16(req->qid);
 	address_text(rdma_get_local_addr(id), c->nvmf.local_address, sizeof(c->nvmf.local_address));
 	address_text(rdma_get_peer_addr(id), c->nvmf.remote_address,
 		     sizeof(c->nvmf.remote_address));
 	return c;
 }
 
-/* Nothing was accepted and nothing is in flight but posted receives, which go with the QP. */
-static void conn_abandon(struct conn *c)
+/* Are they queues of one controller, as far as the CM knows? */
+static bool same_controller(const struct conn *a, const struct conn *b)
+{
+	if (a->cntlid || b->cntlid)
+		return a->cntlid == b->cntlid;
+	return strcmp(a->nvmf.remote_address, b->nvmf.remote_address) == 0;
+}
+
+/*
+ * The reactor for a new connection. Admin queues: the control thread's. I/O queues: that which has
+ * the fewest of the same controller, so that a host's queues are spread evenly; then the fewest
+ * queues; then the one that worked least since a queue was placed last.
+ */
+static unsigned int place(const struct conn *c)
+{
+	struct transport *tr = c->transport;
+	uint64_t work[REACTORS_MAX];
+	unsigned int own[REACTORS_MAX] = { 0 }, all[REACTORS_MAX] = { 0 }, best = 1;
+	const struct conn *other;
+
+	if (c->nvmf.qid == 0 || tr->reactors->n == 1)
+		return 0;
+	LIST_FOREACH (other, &tr->conns, entry) {
+		unsigned int i = other->nvmf.reactor->opts.index;
+
+		all[i]++;
+		own[i] += other->nvmf.qid && same_controller(c, other);
+	}
+	for (unsigned int i = 1; i < tr->reactors->n; i++) {
+		uint64_t now = reactor_work(tr->reactors->r[i]);
+
+		work[i] = now - tr->work_seen[i];
+		tr->work_seen[i] = now;
+	}
+	for (unsigned int i = 2; i < tr->reactors->n; i++) {
+		if (own[i] != own[best])
+			best = own[i] < own[best] ? i : best;
+		else if (all[i] != all[best])
+			best = all[i] < all[best] ? i : best;
+		else if (work[i] < work[best])
+			best = i;
+	}
+	return best;
+}
+
+static int find_lane(struct conn *c)
+{
+	unsigned int i = place(c);
+	struct rnic *r;
+	int err = rnic_get(c->transport, c->id->verbs, c->id->port_num, &r);
+
+	if (err)
+		return err;
+	c->lane = r->lane[i];
+	c->nvmf.reactor = c->lane->reactor;
+	c->shared_recvs = c->lane->srq.srq != NULL;
+	return 0;
+}
+
+/* In its reactor, before anything can arrive. */
+static void adopt(void *arg)
+{
+	struct conn *c = arg;
+
+	if (c->shared_recvs)
+		lane_add_conn(c->lane, c);
+	nvmf_queue_init(&c->nvmf);
+}
+
+/* All that is the control thread's; step 3 of four. */
+static void take_apart(struct conn *c)
+{
+	LIST_REMOVE(c, entry);
+	c->transport->nconns--;
+	c->transport->mem_used -= c->mem_reserved;
+	if (c->id && c->id->qp)
+		rdma_destroy_qp(c->id);
+	if (c->id)
+		rdma_destroy_id(c->id);
+	if (c->mr)
+		ibv_dereg_mr(c->mr);
+	if (c->mem != MAP_FAILED)
+		munmap(c->mem, c->mem_len);
+	if (c->reqs != MAP_FAILED) {
+		conn_free_requests(c);
+		munmap(c->reqs, c->nreqs * sizeof(*c->reqs));
+	}
+	if (c->cqs) {
+		c->cqs->recv.used -= c->recv_cqes;
+		c->cqs->send.used -= c->send_cqes;
+	}
+	free(c->recvs);
+}
+
+/* Never adopted: nothing is in flight but posted receives, which go with the QP. */
+static void abandon(struct conn *c)
 {
 	struct rdma_cm_id *id = c->id;
 
-	c->id = NULL;
 	if (id->qp)
 		rdma_destroy_qp(id);
-	conn_free(c);
+	c->id = NULL;
+	take_apart(c);
+	free(c);
 	reject(id, CM_NO_RESOURCES);
 }
 
@@ -291,9 +425,9 @@ void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_c
 		return;
 	}
 
-	struct conn *c = conn_create(l, id);
+	struct conn *c = conn_create(l, id, &req);
 
-	if (!c || rnic_get(l->transport, id->verbs, id->port_num, &c->rnic)) {
+	if (!c || find_lane(c)) {
 		free(c);
 		reject(id, CM_NO_RESOURCES);
 		return;
@@ -304,30 +438,105 @@ void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_c
 
 	int err = set_up(c, &req);
 
-	c->nvmf.depth = c->depth;
-	if (!err)
-		err = accept_conn(c, param);
 	if (err) {
 		log_error("connection from %s: %s", c->nvmf.remote_address, strerror(-err));
-		conn_abandon(c);
+		abandon(c);
 		return;
 	}
-	/* the path MTU is known only now; later I/O finds the verdict ready */
-	rnic_prove(c->rnic, c->path_mtu);
-	nvmf_queue_init(&c->nvmf);
+	c->nvmf.depth = c->depth;
+	reactor_call(c->lane->reactor, adopt, c);
+	err = accept_conn(c, param);
+	if (err) {
+		log_error("connection from %s: %s", c->nvmf.remote_address, strerror(-err));
+		say_no(id, CM_NO_RESOURCES);
+		nvmf_queue_disconnect(&c->nvmf);
+		return;
+	}
+	/* The path MTU is known only now. Capsules wait for ESTABLISHED, which finds the verdict
+	 * ready. */
+	rnic_prove(c->lane->rnic, c->path_mtu);
 }
 
-void conn_established(struct conn *c)
+static void go_live(struct message *m)
 {
+	struct conn *c = (void *)((uint8_t *)m - offsetof(struct conn, established));
+
 	if (c->state != CONN_ACCEPTING)
 		return;
 	c->state = CONN_LIVE;
 	conn_start_pending(c);
 }
 
+void conn_established(struct conn *c)
+{
+	c->established.run = go_live;
+	reactor_post(c->lane->reactor, &c->established);
+}
+
 /* ---- death ------------------------------------------------------------------------------------
  */
 
+/* Step 2 with shared receives: the QP takes no more of them, and what it took is in the queue. */
+static void last_wqe_reached(struct conn *c)
+{
+	if (c->last_wqe)
+		return;
+	c->last_wqe = true;
+	ev_timer_stop(c->lane->reactor->loop, &c->last_wqe_timer);
+	lane_drain_recvs(c);
+	conn_check_drained(c);
+}
+
+static void on_last_wqe(struct message *m)
+{
+	struct conn *c = (void *)((uint8_t *)m - offsetof(struct conn, last_wqe_message));
+
+	last_wqe_reached(c);
+	conn_kill(c); /* if it came to the error state by itself */
+}
+
+void conn_last_wqe(struct conn *c)
+{
+	if (c->last_wqe_told) /* rxe tells more than once */
+		return;
+	c->last_wqe_told = true;
+	c->last_wqe_message.run = on_last_wqe;
+	reactor_post(c->lane->reactor, &c->last_wqe_message);
+}
+
+static void on_no_last_wqe(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct conn *c = w->data;
+
+	(void)loop;
+	(void)revents;
+	log_debug("connection from %s, queue %u: the RNIC did not tell of the last receive in %d s",
+		  c->nvmf.remote_address, c->nvmf.qid, LAST_WQE_TIMEOUT_S);
+	last_wqe_reached(c);
+}
+
+/* The event may have come before we kill: a QP comes to the error state by itself too. */
+static void wait_for_last_wqe(struct conn *c)
+{
+	if (!c->shared_recvs || c->last_wqe)
+		return;
+	ev_timer_init(&c->last_wqe_timer, on_no_last_wqe, LAST_WQE_TIMEOUT_S, 0);
+	c->last_wqe_timer.data = c;
+	ev_timer_start(c->lane->reactor->loop, &c->last_wqe_timer);
+}
+
+static void drop_pending(struct conn *c)
+{
+	struct recv *recv;
+
+	while ((recv = STAILQ_FIRST(&c->pending))) {
+		STAILQ_REMOVE_HEAD(&c->pending, entry);
+		if (c->shared_recvs)
+			lane_put_recv(c->lane, recv);
+	}
+}
+
+/* Step 1. */
 void conn_kill(struct conn *c)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
@@ -339,47 +548,44 @@ void conn_kill(struct conn *c)
 	log_debug("connection from %s, queue %u: draining", c->nvmf.remote_address, c->nvmf.qid);
 	(void)rdma_disconnect(c->id); /* says goodbye if there is still somebody */
 	(void)ibv_modify_qp(c->id->qp, &attr, IBV_QP_STATE);
-	STAILQ_INIT(&c->pending);
+	wait_for_last_wqe(c);
+	drop_pending(c);
 	nvmf_queue_close(&c->nvmf);
 	conn_drop_chain(c);
 	conn_cancel_requests(c);
 	conn_check_drained(c);
 }
 
-/* Freed by the loop and not here: whoever called may still look at it. */
+static void step_4(struct message *m)
+{
+	free((uint8_t *)m - offsetof(struct conn, death));
+}
+
+static void step_3(struct message *m)
+{
+	struct conn *c = (void *)((uint8_t *)m - offsetof(struct conn, death));
+	struct reactor *reactor = c->lane->reactor;
+
+	nvmf_queue_fini(&c->nvmf);
+	take_apart(c);
+	c->death.run = step_4;
+	reactor_post(reactor, &c->death);
+}
+
 void conn_check_drained(struct conn *c)
 {
-	if (c->state != CONN_DRAINING || c->dead || c->posted_recvs || c->busy_reqs)
+	bool receiving = c->shared_recvs ? !c->last_wqe : c->posted_recvs > 0;
+
+	if (c->state != CONN_DRAINING || c->dead || receiving || c->busy_reqs)
 		return;
 	c->dead = true;
 	c->cqs->draining--;
-	LIST_REMOVE(c, entry);
-	LIST_INSERT_HEAD(&c->transport->dead, c, entry);
-}
-
-void conn_free(struct conn *c)
-{
-	LIST_REMOVE(c, entry);
+	c->cqs->starving -= c->starving;
+	c->starving = false;
 	if (c->dirty)
-		STAILQ_REMOVE(&c->rnic->dirty, c, conn, dirty_entry);
-	if (c->starving)
-		c->cqs->starving--;
-	if (c->id) {
-		nvmf_queue_fini(&c->nvmf);
-		rdma_destroy_qp(c->id);
-		rdma_destroy_id(c->id);
-	}
-	if (c->mr)
-		ibv_dereg_mr(c->mr);
-	if (c->mem != MAP_FAILED)
-		munmap(c->mem, c->mem_len);
-	c->transport->mem_used -= c->mem_len;
-	c->transport->nconns--;
-	if (c->cqs) {
-		c->cqs->recv.used -= c->recv_cqes;
-		c->cqs->send.used -= c->send_cqes;
-	}
-	free(c->recvs);
-	free(c->reqs);
-	free(c);
+		STAILQ_REMOVE(&c->lane->dirty, c, conn, dirty_entry);
+	if (c->shared_recvs)
+		LIST_REMOVE(c, bucket);
+	c->death.run = step_3;
+	reactor_post(c->transport->reactors->r[0], &c->death);
 }

@@ -65,7 +65,8 @@ static void dispatch(struct transport *tr, const struct event_copy *event)
 		conn_established(c);
 	else if (event->type != RDMA_CM_EVENT_ADDR_CHANGE &&
 		 event->type != RDMA_CM_EVENT_TIMEWAIT_EXIT)
-		conn_kill(c); /* DISCONNECTED, CONNECT_ERROR, UNREACHABLE, DEVICE_REMOVAL, ... */
+		nvmf_queue_disconnect(&c->nvmf); /* DISCONNECTED, CONNECT_ERROR, UNREACHABLE,
+						    DEVICE_REMOVAL, ... */
 }
 
 static void on_cm_ready(struct ev_loop *loop, ev_io *w, int revents)
@@ -83,29 +84,11 @@ static void on_cm_ready(struct ev_loop *loop, ev_io *w, int revents)
 	}
 }
 
-/* Connections that are drained are freed here and not where it happens: whoever called may still
- * look. */
-static unsigned int reap(struct poller *p)
-{
-	struct transport *tr =
-		(struct transport *)((uint8_t *)p - offsetof(struct transport, reaper));
-	unsigned int n = 0;
-
-	for (; !LIST_EMPTY(&tr->dead); n++)
-		conn_free(LIST_FIRST(&tr->dead));
-	return n;
-}
-
-static void nothing(struct poller *p)
-{
-	(void)p;
-}
-
 /* ---- life -------------------------------------------------------------------------------------
  */
 
-int transport_create(const struct config *c, struct provider_set *set, const struct topology *topo,
-		     struct slot_domain *domain, struct target *t, struct reactor *reactor,
+int transport_create(const struct config *c, const struct reactors *reactors,
+		     const struct topology *topo, struct target *t,
 		     const struct transport_test *test, struct transport **ret_transport)
 {
 	struct transport *tr = calloc(1, sizeof(*tr));
@@ -113,15 +96,12 @@ int transport_create(const struct config *c, struct provider_set *set, const str
 	if (!tr)
 		return -ENOMEM;
 	tr->conf = c;
-	tr->set = set;
+	tr->reactors = reactors;
 	tr->topo = topo;
-	tr->domain = domain;
 	tr->test = *test;
 	tr->target = t;
-	tr->loop = reactor->loop;
 	LIST_INIT(&tr->rnics);
 	LIST_INIT(&tr->conns);
-	LIST_INIT(&tr->dead);
 	tr->listeners = calloc(c->nports, sizeof(*tr->listeners));
 	tr->cm = tr->listeners ? rdma_create_event_channel() : NULL;
 	if (!tr->cm || fcntl(tr->cm->fd, F_SETFL, O_NONBLOCK) < 0) {
@@ -132,10 +112,7 @@ int transport_create(const struct config *c, struct provider_set *set, const str
 	}
 	ev_io_init(&tr->cm_ready, on_cm_ready, tr->cm->fd, EV_READ);
 	tr->cm_ready.data = tr;
-	ev_io_start(tr->loop, &tr->cm_ready);
-	tr->reactor = reactor;
-	tr->reaper = (struct poller){ .poll = reap, .flush = nothing, .arm = nothing };
-	reactor_add_poller(reactor, &tr->reaper);
+	ev_io_start(reactors->r[0]->loop, &tr->cm_ready);
 	*ret_transport = tr;
 	return 0;
 }
@@ -227,7 +204,7 @@ void transport_provider_lost(struct transport *tr, unsigned int index)
 	struct rnic *r;
 
 	LIST_FOREACH (r, &tr->rnics, entry)
-		staging_provider_lost(r->staging, index);
+		rnic_provider_lost(r, index);
 }
 
 void transport_provider_changed(struct transport *tr, unsigned int index)
@@ -248,12 +225,12 @@ void transport_stop(struct transport *tr)
 		tr->listeners[i].id = NULL;
 	}
 	LIST_FOREACH_SAFE (c, &tr->conns, entry, next)
-		conn_kill(c);
+		nvmf_queue_disconnect(&c->nvmf);
 }
 
 bool transport_idle(const struct transport *tr)
 {
-	return LIST_EMPTY(&tr->conns) && LIST_EMPTY(&tr->dead);
+	return LIST_EMPTY(&tr->conns);
 }
 
 void transport_destroy(struct transport *tr)
@@ -263,12 +240,14 @@ void transport_destroy(struct transport *tr)
 	if (tr->listeners && tr->cm)
 		transport_stop(tr);
 	assert(transport_idle(tr));
-	while (!LIST_EMPTY(&tr->rnics))
-		rnic_destroy(LIST_FIRST(&tr->rnics));
-	if (ev_is_active(&tr->cm_ready)) {
-		ev_io_stop(tr->loop, &tr->cm_ready);
-		reactor_remove_poller(&tr->reaper);
+	while (!LIST_EMPTY(&tr->rnics)) {
+		struct rnic *r = LIST_FIRST(&tr->rnics);
+
+		LIST_REMOVE(r, entry);
+		rnic_destroy(r);
 	}
+	if (ev_is_active(&tr->cm_ready))
+		ev_io_stop(tr->reactors->r[0]->loop, &tr->cm_ready);
 	if (tr->cm)
 		rdma_destroy_event_channel(tr->cm);
 	free(tr->listeners);

@@ -1,9 +1,18 @@
 /*
  * rdma: the structs this room shares between its files. See transport.h for what the room does.
  *
- * Death of a connection has two steps. conn_kill(): no new commands, the QP goes to the error
- * state. Then the flushed completions, the backend's I/O in flight and the slots waited for come
- * back one by one, and when none is out (conn_drained()) the loop frees it, from transport->dead.
+ *      rnic   an RDMA device: protection domain, proofs                       control thread
+ *       '-- lane   what one reactor has on it: CQs, receives, staging         reactor-local
+ *            '-- conn   one queue pair, that is one NVMe queue                reactor-local
+ *
+ * The control thread makes a connection, hands it to its reactor before anything can arrive on it,
+ * and takes it apart again. Death has four steps, so that nobody holds what is freed:
+ *
+ *   1 reactor: conn_kill(): no new commands, the QP goes to the error state
+ *   2 reactor: what is out comes back: flushed completions, the backend's I/O, slots waited for;
+ *     when nothing is (conn_check_drained()), a message
+ *   3 control: the queue leaves its controller; QP, CM ID and memory go; a message
+ *   4 reactor: all earlier messages to the connection have been run: it is freed
  */
 #ifndef TRANSPORT_RDMA_H
 #define TRANSPORT_RDMA_H
@@ -39,27 +48,51 @@ struct cq_pair {
 	LIST_ENTRY(cq_pair) entry;
 };
 
-/* reactor-local: one RDMA device as this reactor uses it */
-struct rnic {
-	struct transport *transport;
-	struct ibv_context *verbs;
-	struct ibv_device_attr attr;
-	struct ibv_pd *pd;
+#define CONN_BUCKETS 1024
+
+/* Receives shared by all connections of a lane. */
+struct srq {
+	struct ibv_srq *srq; /* NULL: each connection has its own */
+	struct recv *recvs;
+	unsigned int n, posted;
+	STAILQ_HEAD(recv_list, recv) idle; /* posted together at the end of the round */
+	uint8_t *mem;                      /* SQEs, in-capsule data */
+	size_t mem_len;
+	struct ibv_mr *mr;
+};
+
+/* reactor-local, but for the room in the CQs: control thread */
+struct lane {
+	struct rnic *rnic;
+	struct reactor *reactor;
 	struct ibv_comp_channel *channel;
 	LIST_HEAD(cq_pairs, cq_pair) cqs;
+	struct srq srq;
+	LIST_HEAD(conn_bucket, conn) by_qpn[CONN_BUCKETS]; /* with an SRQ: whose capsule is it? */
 	struct poller poller;
 	STAILQ_HEAD(dirty_conns, conn) dirty; /* have work to post */
 	struct staging *staging;
-	bool full_logged;
-	bool mtu_used[IBV_MTU_4096 + 1]; /* path MTUs that connections had: proved */
+	uint64_t bounced; /* in-capsule data copied to free a shared receive */
 	/* cmb_flush = "rdma-read" */
 	struct loopback flush;
 	struct cq_pair *flush_cqs;
 	unsigned int flush_out;
 	uint64_t rdma_flushes, cpu_flushes;
 	bool flush_broken; /* to be made anew when none is out */
+	ev_io cq_ready;
+};
+
+/* control thread; what lanes look at is immutable */
+struct rnic {
+	struct transport *transport;
+	struct ibv_context *verbs;
+	struct ibv_device_attr attr;
+	struct ibv_pd *pd;
 	uint8_t port_num;
-	ev_io cq_ready, async_ready;
+	bool full_logged;
+	bool mtu_used[IBV_MTU_4096 + 1]; /* path MTUs that connections had: proved */
+	struct lane *lane[REACTORS_MAX]; /* [0] proves and serves admin queues */
+	ev_io async_ready;
 	LIST_ENTRY(rnic) entry;
 };
 
@@ -69,10 +102,12 @@ enum conn_state {
 	CONN_DRAINING, /* for everything that is out */
 };
 
-/* One receive buffer: a command capsule. */
+/* One receive buffer: a command capsule. The SQE is copied out at once; only in-capsule data keeps
+ * the buffer for longer. */
 struct recv {
 	struct wr wr;
-	struct conn *conn;
+	struct lane *lane; /* of a shared receive */
+	struct conn *conn; /* whose it is, or whose capsule is in it */
 	struct nvme_sqe *sqe;
 	uint8_t *in_capsule;     /* page-aligned; NULL: none offered */
 	uint32_t in_capsule_len; /* bytes received behind the SQE */
@@ -94,7 +129,9 @@ enum request_state {
 struct request {
 	struct nvmf_req nvmf; /* first */
 	struct conn *conn;
-	struct recv *recv; /* until the response is posted */
+	struct nvme_sqe sqe;
+	struct recv *recv; /* with in-capsule data, until the command is done */
+	uint8_t *bounce;   /* or a copy of that data; kept for the next time */
 	enum request_state state;
 	/* the host's memory */
 	uint64_t remote_addr;
@@ -103,40 +140,47 @@ struct request {
 	/* ours */
 	struct slot *slot;
 	struct slot_waiter waiter; /* REQ_WAIT_SLOT */
-	struct nvme_cqe *cqe;      /* in registered memory */
 	struct ibv_sge data_sge, cqe_sge;
 	struct ibv_send_wr data_wr, send_wr;
 	struct wr read, write, send, flush;
 	STAILQ_ENTRY(request) entry;
 };
 
-/* reactor-local: one RC queue pair, that is one NVMe queue */
+/* reactor-local between conn_adopt() and its death, see above */
 struct conn {
 	struct nvmf_queue nvmf; /* first */
 	struct transport *transport;
-	struct rnic *rnic;
+	struct lane *lane;
 	struct rdma_cm_id *id;
 	enum conn_state state;
 	enum ibv_mtu path_mtu;
-	bool send_inline;
-	bool dead; /* on transport->dead */
-	uint16_t depth, nreqs;
+	bool send_inline, shared_recvs;
+	bool dead;       /* drained and given back */
+	bool last_wqe;   /* with shared receives: none of ours is in flight any more */
+	uint16_t depth;  /* capsules the host may have out */
+	uint16_t cntlid; /* what the host said in the CM's private data, 0: nothing */
 	struct cq_pair *cqs;
 	unsigned int recv_cqes, send_cqes; /* reserved there */
 	/* work to post with one doorbell at the end of the round */
 	struct ibv_send_wr *chain, **chain_end;
 	bool dirty, starving;
 	STAILQ_ENTRY(conn) dirty_entry;
-	struct recv *recvs;
+	/* requests: memory that was never needed is never touched */
 	struct request *reqs;
+	unsigned int nreqs, nreqs_touched;
 	STAILQ_HEAD(request_list, request) free_reqs;
-	STAILQ_HEAD(recv_list, recv)
-	pending; /* capsules that wait for ESTABLISHED or for a request */
+	struct recv_list pending; /* capsules that wait for ESTABLISHED or for a request */
 	unsigned int posted_recvs, busy_reqs;
-	uint8_t *mem; /* SQEs, CQEs, in-capsule data */
-	size_t mem_len;
+	struct recv *recvs; /* NULL: shared */
+	uint8_t *mem;       /* SQEs and in-capsule data of our own receives, CQEs */
+	size_t mem_len, mem_reserved;
+	struct nvme_cqe *cqes; /* NULL: sent inline */
 	struct ibv_mr *mr;
-	LIST_ENTRY(conn) entry;
+	bool last_wqe_told; /* control thread */
+	ev_timer last_wqe_timer;
+	struct message established, last_wqe_message, death;
+	LIST_ENTRY(conn) bucket; /* in lane->by_qpn */
+	LIST_ENTRY(conn) entry;  /* in transport->conns: control thread */
 };
 
 struct listener {
@@ -145,52 +189,62 @@ struct listener {
 	struct rdma_cm_id *id;
 };
 
+/* control thread; what lanes look at is immutable */
 struct transport {
 	const struct config *conf;
-	struct provider_set *set;
 	const struct topology *topo;
-	struct slot_domain *domain;
+	const struct reactors *reactors;
 	struct transport_test test;
 	struct target *target;
-	struct ev_loop *loop;
 	struct rdma_event_channel *cm;
 	ev_io cm_ready;
-	struct reactor *reactor;
-	struct poller reaper;
 	struct listener *listeners;
-	size_t mem_used; /* of all connections' queues */
+	uint64_t work_seen[REACTORS_MAX];
+	size_t mem_used; /* of all connections' queues, at most */
 	unsigned int nconns;
 	LIST_HEAD(rnic_list, rnic) rnics;
 	LIST_HEAD(conn_list, conn) conns;
-	struct conn_list dead;
 };
 
-/* rnic.c */
+/* rnic.c: control thread */
 int rnic_get(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
 	     struct rnic **ret_rnic);
 void rnic_destroy(struct rnic *r);
 void rnic_prove(struct rnic *r, enum ibv_mtu mtu);
-bool rnic_can_flush(struct rnic *r);
-struct cq_pair *rnic_cqs(struct rnic *r, unsigned int recv, unsigned int send);
-void rnic_mark_dirty(struct conn *c);
 void rnic_provider_changed(struct rnic *r, unsigned int index);
+void rnic_provider_lost(struct rnic *r, unsigned int index);
+const char *rnic_name(const struct rnic *r);
+
+/* lane.c */
+int lane_create(struct rnic *r, struct reactor *reactor, struct lane **ret_lane); /* control */
+void lane_destroy(struct lane *l);                                                /* control */
+struct cq_pair *lane_cqs(struct lane *l, unsigned int recv, unsigned int send);   /* control */
+struct conn *lane_find_conn(struct lane *l, uint32_t qp_num);
+void lane_add_conn(struct lane *l, struct conn *c);
+void lane_put_recv(struct lane *l, struct recv *recv);
+void lane_drain_recvs(struct conn *c);
+bool lane_can_flush(struct lane *l);
+void lane_mark_dirty(struct conn *c);
 
 /* conn.c */
 enum nvme_rdma_cm_status cm_parse_request(const void *data, size_t len,
 					  struct nvme_rdma_cm_request *ret);
-void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_conn_param *param);
-void conn_established(struct conn *c);
+void conn_request(struct listener *l, struct rdma_cm_id *id,
+		  const struct rdma_conn_param *param); /* control */
+void conn_established(struct conn *c);                  /* control */
+void conn_last_wqe(struct conn *c);                     /* control */
 void conn_kill(struct conn *c);
 void conn_check_drained(struct conn *c);
-void conn_free(struct conn *c);
 
 /* request.c */
 extern const struct nvmf_queue_ops conn_queue_ops;
+void recv_init(struct recv *recv, struct ibv_mr *mr, struct nvme_sqe *sqe, uint8_t *in_capsule,
+	       size_t in_capsule_len);
 int conn_post_recv(struct recv *recv);
-void conn_init_requests(struct conn *c);
 void conn_post_chain(struct conn *c);
 void conn_drop_chain(struct conn *c);
 void conn_start_pending(struct conn *c);
 void conn_cancel_requests(struct conn *c);
+void conn_free_requests(struct conn *c);
 
 #endif

@@ -4,18 +4,46 @@
 
 #include <inttypes.h>
 
+/* In its reactor, while the control thread waits. */
+static void warn_of_full_window(void *arg)
+{
+	struct lane *l = arg;
+	const struct window *w = l->staging->odp;
+
+	if (!w || !w->stats.full)
+		return;
+	l->rnic->full_logged = true;
+	log_warn("rnic %s: the IOVA window (%zu MiB) was too small %" PRIu64
+		 " times, commands waited for it: raise window_size",
+		 rnic_name(l->rnic), w->size >> 20, w->stats.full);
+}
+
 void transport_warn_of_full_windows(struct transport *tr)
 {
 	struct rnic *r;
 
 	LIST_FOREACH (r, &tr->rnics, entry)
-		if (r->staging->odp && r->staging->odp->stats.full && !r->full_logged) {
-			r->full_logged = true;
-			log_warn("rnic %s: the IOVA window (%zu MiB) was too small %" PRIu64
-				 " times, commands waited for it: raise window_size",
-				 ibv_get_device_name(r->verbs->device), r->staging->odp->size >> 20,
-				 r->staging->odp->stats.full);
-		}
+		for (unsigned int i = 0; i < tr->reactors->n && !r->full_logged; i++)
+			reactor_call(tr->reactors->r[i], warn_of_full_window, r->lane[i]);
+}
+
+static void report_proof(const struct rnic *r, unsigned int index, enum ibv_mtu mtu,
+			 struct report *report)
+{
+	const struct staging *st = r->lane[0]->staging;
+	const struct provider *p = st->set->provider[index];
+	char client[80], operation[32];
+	struct report_row row = { .provider = p->name,
+				  .client = client,
+				  .operation = operation,
+				  .path = &st->path[index],
+				  .proof = &st->proof[index][mtu],
+				  .state = p->state };
+
+	snprintf(client, sizeof(client), "rnic %s%s%s", rnic_name(r), st->client.n ? " " : "",
+		 st->client.n ? st->client.bdf[0] : "");
+	snprintf(operation, sizeof(operation), "path mtu %u", proof_mtu_bytes(mtu));
+	report_add(report, &row);
 }
 
 void transport_report(const struct transport *tr, struct report *report)
@@ -23,54 +51,88 @@ void transport_report(const struct transport *tr, struct report *report)
 	const struct rnic *r;
 
 	LIST_FOREACH (r, &tr->rnics, entry)
-		for (unsigned int i = 0; i < tr->set->n; i++)
-			for (enum ibv_mtu mtu = IBV_MTU_256; mtu <= IBV_MTU_4096; mtu++) {
-				char client[80], operation[32];
-				struct report_row row = { .provider = tr->set->provider[i]->name,
-							  .client = client,
-							  .operation = operation,
-							  .path = &r->staging->path[i],
-							  .proof = &r->staging->proof[i][mtu],
-							  .state = tr->set->provider[i]->state };
-
-				if (!r->mtu_used[mtu])
-					continue;
-				snprintf(client, sizeof(client), "rnic %s%s%s",
-					 ibv_get_device_name(r->verbs->device),
-					 r->staging->client.n ? " " : "",
-					 r->staging->client.n ? r->staging->client.bdf[0] : "");
-				snprintf(operation, sizeof(operation), "path mtu %u",
-					 proof_mtu_bytes(mtu));
-				report_add(report, &row);
-			}
+		for (unsigned int i = 0; i < tr->reactors->r[0]->set->n; i++)
+			for (enum ibv_mtu mtu = IBV_MTU_256; mtu <= IBV_MTU_4096; mtu++)
+				if (r->mtu_used[mtu])
+					report_proof(r, i, mtu, report);
 }
 
-static void print_provider(const struct provider *p, FILE *out)
+/* ---- counters ----------------------------------------------------------------------------------
+ *
+ * Each reactor prints its own, while the control thread waits: one line for each thing, with the
+ * reactor's number.
+ */
+
+static void print_provider(const struct provider *p, unsigned int reactor, FILE *out)
 {
 	fprintf(out,
-		"CMB of %s: %u of %zu KiB held, %u KiB in slots; grown %" PRIu64 ", shrunk %" PRIu64
-		", refused %" PRIu64 ", lost %" PRIu64 "\n",
-		p->name, p->npages * (P2P_PAGE_SIZE / 1024), p->published_size / 1024,
+		"reactor %u: CMB of %s: %u of %zu KiB held, %u KiB in slots; grown %" PRIu64
+		", shrunk %" PRIu64 ", refused %" PRIu64 ", lost %" PRIu64 "\n",
+		reactor, p->name, p->npages * (P2P_PAGE_SIZE / 1024), p->published_size / 1024,
 		p->slot_pages * (P2P_PAGE_SIZE / 1024), p->grown, p->shrunk, p->refused, p->losses);
 }
 
-static void print_window(const char *rnic, const struct window *w, FILE *out)
+static void print_window(const struct lane *l, const struct window *w, FILE *out)
 {
 	fprintf(out,
-		"%s: window %s: %zu KiB, linked %" PRIu64 " KiB; links %" PRIu64
+		"reactor %u: %s: window %s: %zu KiB, linked %" PRIu64 " KiB; links %" PRIu64
 		", unlinks %" PRIu64 ", syncs %" PRIu64 ", full %" PRIu64 "\n",
-		rnic, window_backing_name(w), w->size / 1024,
+		l->reactor->opts.index, rnic_name(l->rnic), window_backing_name(w), w->size / 1024,
 		w->stats.linked_pages * (P2P_PAGE_SIZE / 1024), w->stats.links, w->stats.unlinks,
 		w->stats.syncs, w->stats.full);
 }
 
-static void print_cache(const char *rnic, const struct slot_cache *c, FILE *out)
+static void print_cache(const struct lane *l, const struct slot_cache *c, FILE *out)
 {
 	fprintf(out,
-		"%s: slots in %s: warm %" PRIu64 ", linked %" PRIu64 ", evicted %" PRIu64
-		", waited %" PRIu64 "; out %u\n",
-		rnic, c->provider->name, c->stats.hits, c->stats.linked, c->stats.evictions,
-		c->stats.waits, c->ntaken);
+		"reactor %u: %s: slots in %s: warm %" PRIu64 ", linked %" PRIu64
+		", evicted %" PRIu64 ", waited %" PRIu64 " (%" PRIu64
+		" over their share); out %u\n",
+		l->reactor->opts.index, rnic_name(l->rnic), c->provider->name, c->stats.hits,
+		c->stats.linked, c->stats.evictions, c->stats.waits, c->stats.over_share,
+		c->ntaken);
+}
+
+static void print_lane(const struct lane *l, FILE *out)
+{
+	const struct staging *st = l->staging;
+
+	if (st->odp)
+		print_window(l, st->odp, out);
+	print_window(l, st->pinned, out);
+	for (unsigned int i = 0; i < st->set->n; i++)
+		if (st->cmb[i])
+			print_cache(l, st->cmb[i], out);
+	print_cache(l, st->host, out);
+	if (l->srq.srq)
+		fprintf(out,
+			"reactor %u: %s: shared receives: %u of %u posted; in-capsule data copied %" PRIu64
+			" times\n",
+			l->reactor->opts.index, rnic_name(l->rnic), l->srq.posted, l->srq.n,
+			l->bounced);
+	if (l->rnic->transport->conf->cmb_flush != CONFIG_FLUSH_NONE)
+		fprintf(out,
+			"reactor %u: %s: flushes by the RNIC %" PRIu64 ", by the CPU %" PRIu64 "\n",
+			l->reactor->opts.index, rnic_name(l->rnic), l->rdma_flushes,
+			l->cpu_flushes);
+}
+
+struct printing {
+	const struct transport *tr;
+	unsigned int reactor;
+	FILE *out;
+};
+
+static void print_reactor(void *arg)
+{
+	const struct printing *p = arg;
+	const struct provider_set *set = p->tr->reactors->r[p->reactor]->set;
+	const struct rnic *r;
+
+	for (unsigned int i = 0; i < set->n; i++)
+		print_provider(set->provider[i], p->reactor, p->out);
+	LIST_FOREACH (r, &p->tr->rnics, entry)
+		print_lane(r->lane[p->reactor], p->out);
 }
 
 void transport_print_staging(const struct transport *tr, FILE *out)
@@ -79,25 +141,14 @@ void transport_print_staging(const struct transport *tr, FILE *out)
 
 	fprintf(out, "queues: %u connections, %zu of %" PRIu64 " KiB\n", tr->nconns,
 		tr->mem_used / 1024, tr->conf->connection_memory / 1024);
-	for (unsigned int i = 0; i < tr->set->n; i++)
-		print_provider(tr->set->provider[i], out);
-	LIST_FOREACH (r, &tr->rnics, entry) {
-		const struct staging *st = r->staging;
-		const char *name = ibv_get_device_name(r->verbs->device);
+	LIST_FOREACH (r, &tr->rnics, entry)
+		if (!r->lane[0]->staging->odp)
+			fprintf(out, "%s: no P2P staging: %s\n", rnic_name(r),
+				r->lane[0]->staging->why_no_odp);
+	for (unsigned int i = 0; i < tr->reactors->n; i++) {
+		struct printing p = { tr, i, out };
 
-		if (st->odp)
-			print_window(name, st->odp, out);
-		else
-			fprintf(out, "%s: no P2P staging: %s\n", name, st->why_no_odp);
-		print_window(name, st->pinned, out);
-		for (unsigned int i = 0; i < tr->set->n; i++)
-			if (st->cmb[i])
-				print_cache(name, st->cmb[i], out);
-		print_cache(name, st->host, out);
-		if (tr->conf->cmb_flush != CONFIG_FLUSH_NONE)
-			fprintf(out,
-				"%s: flushes by the RNIC %" PRIu64 ", by the CPU %" PRIu64 "\n",
-				name, r->rdma_flushes, r->cpu_flushes);
+		reactor_call(tr->reactors->r[i], print_reactor, &p);
 	}
 	fflush(out);
 }

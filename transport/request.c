@@ -13,8 +13,11 @@
 #include "target/log.h"
 
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
-static void start_request(struct conn *c, struct recv *recv);
+static struct request *take_request(struct conn *c);
+static void start_request(struct request *req, struct recv *recv);
 static void release(struct request *req);
 static void restage(struct nvmf_req *nvmf);
 
@@ -40,47 +43,88 @@ static void completion_failed(struct conn *c, const char *what, const struct ibv
 	conn_kill(c);
 }
 
+static void capsule_arrived(struct conn *c, struct recv *recv, uint32_t len)
+{
+	recv->conn = c;
+	recv->in_capsule_len = len - (uint32_t)sizeof(struct nvme_sqe);
+	STAILQ_INSERT_TAIL(&c->pending, recv, entry);
+	conn_start_pending(c);
+}
+
 static void recv_done(struct wr *wr, const struct ibv_wc *wc)
 {
 	struct recv *recv = (void *)((uint8_t *)wr - offsetof(struct recv, wr));
-	struct conn *c = recv->conn;
+	struct lane *l = recv->lane;
+	struct conn *c = l ? lane_find_conn(l, wc->qp_num) : recv->conn;
 
-	c->posted_recvs--;
-	if (wc->status != IBV_WC_SUCCESS) {
-		completion_failed(c, "receive", wc);
-	} else if (c->state != CONN_DRAINING) {
-		if (wc->byte_len < sizeof(struct nvme_sqe)) {
-			protocol_error(c, "capsule shorter than a submission queue entry");
-		} else {
-			recv->in_capsule_len = wc->byte_len - (uint32_t)sizeof(struct nvme_sqe);
-			STAILQ_INSERT_TAIL(&c->pending, recv, entry);
-			conn_start_pending(c);
-			return;
-		}
+	if (l)
+		l->srq.posted--;
+	else
+		c->posted_recvs--;
+	if (c && wc->status == IBV_WC_SUCCESS && c->state != CONN_DRAINING &&
+	    wc->byte_len >= sizeof(struct nvme_sqe)) {
+		capsule_arrived(c, recv, wc->byte_len);
+		return;
 	}
+	if (l)
+		lane_put_recv(l, recv);
+	if (!c) /* it was drained without this one: the RNIC did not tell us of the last */
+		return;
+	if (wc->status != IBV_WC_SUCCESS)
+		completion_failed(c, "receive", wc);
+	else if (c->state != CONN_DRAINING)
+		protocol_error(c, "capsule shorter than a submission queue entry");
 	conn_check_drained(c);
+}
+
+void recv_init(struct recv *recv, struct ibv_mr *mr, struct nvme_sqe *sqe, uint8_t *in_capsule,
+	       size_t in_capsule_len)
+{
+	recv->wr.done = recv_done;
+	recv->sqe = sqe;
+	recv->in_capsule = in_capsule;
+	recv->sge[0] = (struct ibv_sge){ (uintptr_t)sqe, sizeof(*sqe), mr->lkey };
+	recv->sge[1] =
+		(struct ibv_sge){ (uintptr_t)in_capsule, (uint32_t)in_capsule_len, mr->lkey };
+	recv->recv_wr = (struct ibv_recv_wr){ .wr_id = (uintptr_t)&recv->wr,
+					      .sg_list = recv->sge,
+					      .num_sge = in_capsule ? 2 : 1 };
 }
 
 int conn_post_recv(struct recv *recv)
 {
 	struct ibv_recv_wr *bad;
-	int err;
+	int err = ibv_post_recv(recv->conn->id->qp, &recv->recv_wr, &bad);
 
-	recv->wr.done = recv_done;
-	err = ibv_post_recv(recv->conn->id->qp, &recv->recv_wr, &bad);
 	if (!err)
 		recv->conn->posted_recvs++;
 	return -err;
 }
 
+/* Nothing in it is needed any more. */
+static void done_with_recv(struct request *req)
+{
+	struct recv *recv = req->recv;
+	struct conn *c = req->conn;
+
+	req->recv = NULL;
+	if (!recv)
+		return;
+	if (recv->lane)
+		lane_put_recv(recv->lane, recv);
+	else if (c->state != CONN_DRAINING && conn_post_recv(recv))
+		protocol_error(c, "posting a receive failed");
+}
+
 void conn_start_pending(struct conn *c)
 {
-	while (c->state == CONN_LIVE && !STAILQ_EMPTY(&c->pending) &&
-	       !STAILQ_EMPTY(&c->free_reqs)) {
+	struct request *req;
+
+	while (c->state == CONN_LIVE && !STAILQ_EMPTY(&c->pending) && (req = take_request(c))) {
 		struct recv *recv = STAILQ_FIRST(&c->pending);
 
 		STAILQ_REMOVE_HEAD(&c->pending, entry);
-		start_request(c, recv);
+		start_request(req, recv);
 	}
 
 	bool starving = c->state == CONN_LIVE && !STAILQ_EMPTY(&c->pending);
@@ -100,7 +144,7 @@ static void queue_wrs(struct conn *c, struct ibv_send_wr *first, struct ibv_send
 	last->next = NULL;
 	*c->chain_end = first;
 	c->chain_end = &last->next;
-	rnic_mark_dirty(c);
+	lane_mark_dirty(c);
 }
 
 /* The WRITE of a response whose SEND could not be posted: with it, nothing is out any more. */
@@ -189,7 +233,7 @@ static void release(struct request *req)
 	struct conn *c = req->conn;
 
 	set_state(req, REQ_FREE);
-	req->recv = NULL;
+	done_with_recv(req);
 	give_slot(req);
 	c->busy_reqs--;
 	STAILQ_INSERT_HEAD(&c->free_reqs, req, entry);
@@ -227,15 +271,15 @@ static void flush_failed(struct request *req)
 static void flush_done(struct wr *wr, const struct ibv_wc *wc)
 {
 	struct request *req = (void *)((uint8_t *)wr - offsetof(struct request, flush));
-	struct rnic *r = req->conn->rnic;
+	struct lane *l = req->conn->lane;
 
-	r->flush_out--;
+	l->flush_out--;
 	if (req->conn->state == CONN_DRAINING) {
 		release(req);
 	} else if (wc->status == IBV_WC_SUCCESS) {
 		execute(req);
 	} else {
-		r->flush_broken = true;
+		l->flush_broken = true;
 		flush_failed(req);
 	}
 }
@@ -244,7 +288,7 @@ static void flush_done(struct wr *wr, const struct ibv_wc *wc)
  * is needed, nobody gets remote access to a window. False: it cannot be posted. */
 static bool post_flush(struct request *req, const uint8_t *last)
 {
-	struct rnic *r = req->conn->rnic;
+	struct lane *l = req->conn->lane;
 	struct ibv_sge sge = { (uintptr_t)last, FLUSH_LEN, req->slot->lkey };
 	struct ibv_send_wr *bad,
 		wr = { .wr_id = (uintptr_t)&req->flush,
@@ -252,13 +296,13 @@ static bool post_flush(struct request *req, const uint8_t *last)
 		       .num_sge = 1,
 		       .opcode = IBV_WR_RDMA_WRITE,
 		       .send_flags = IBV_SEND_SIGNALED,
-		       .wr.rdma = { (uintptr_t)r->flush.far_buf,
-				    r->flush.far_mr ? r->flush.far_mr->rkey : 0 } };
+		       .wr.rdma = { (uintptr_t)l->flush.far_buf,
+				    l->flush.far_mr ? l->flush.far_mr->rkey : 0 } };
 
-	if (!rnic_can_flush(r) || ibv_post_send(r->flush.near, &wr, &bad))
+	if (!lane_can_flush(l) || ibv_post_send(l->flush.near, &wr, &bad))
 		return false;
-	r->flush_out++;
-	r->rdma_flushes++;
+	l->flush_out++;
+	l->rdma_flushes++;
 	return true;
 }
 
@@ -271,7 +315,7 @@ static void flush(struct request *req)
 	if (req->conn->transport->conf->cmb_flush == CONFIG_FLUSH_RDMA_READ &&
 	    post_flush(req, last))
 		return;
-	req->conn->rnic->cpu_flushes++;
+	req->conn->lane->cpu_flushes++;
 	if (provider_peek(req->slot->cache->provider, last, bytes, FLUSH_LEN))
 		flush_failed(req);
 	else
@@ -356,6 +400,7 @@ static void staged(struct request *req, const struct stage_result *r)
 		if (req->state != REQ_WAIT_SLOT)
 			set_state(req, REQ_WAIT_SLOT);
 		req->waiter.len = req->nvmf.len;
+		req->waiter.share = r->share;
 		req->waiter.ready = waited_slot_ready;
 		slot_wait(r->wait, &req->waiter);
 	} else {
@@ -367,7 +412,7 @@ static void staged(struct request *req, const struct stage_result *r)
 
 static void stage(struct request *req)
 {
-	struct stage_result r = staging_take(req->conn->rnic->staging, nvmf_req_stage(&req->nvmf),
+	struct stage_result r = staging_take(req->conn->lane->staging, nvmf_req_stage(&req->nvmf),
 					     req->conn->path_mtu, req->nvmf.len);
 
 	staged(req, &r);
@@ -383,11 +428,12 @@ static void restage(struct nvmf_req *nvmf)
 		return;
 	}
 	give_slot(req);
-	if (nvmf_req_stage(nvmf)->policy == STAGE_REQUIRE) {
+	if (nvmf_req_stage(nvmf)->view.policy == STAGE_REQUIRE) {
 		fail_request(req, NVME_NS_NOT_READY);
 		return;
 	}
-	r = staging_take_host(req->conn->rnic->staging, STAGE_HOST_RETRIED, nvmf->len);
+	r = staging_take_host(req->conn->lane->staging, nvmf_req_stage(nvmf), STAGE_HOST_RETRIED,
+			      nvmf->len);
 	staged(req, &r);
 }
 
@@ -434,8 +480,9 @@ static uint16_t map_keyed(struct request *req)
 		return NVME_SGL_DATA_LENGTH_INVALID | NVME_DNR;
 	req->remote_addr = get64(sgl->keyed.addr);
 	req->remote_key = keyed_key(sgl);
-	req->invalidate = (sgl->keyed.type & 0xf) == SGL_SUB_INVALIDATE &&
-			  req->conn->rnic->attr.device_cap_flags & IBV_DEVICE_MEM_MGT_EXTENSIONS;
+	req->invalidate =
+		(sgl->keyed.type & 0xf) == SGL_SUB_INVALIDATE &&
+		req->conn->lane->rnic->attr.device_cap_flags & IBV_DEVICE_MEM_MGT_EXTENSIONS;
 	return NVME_OK;
 }
 
@@ -452,15 +499,31 @@ static uint16_t map_sgl(struct request *req)
 	}
 }
 
-static void start_request(struct conn *c, struct recv *recv)
+/* Shared receives become few: in-capsule data is copied away, so that commands that take long (a
+ * slow drive's) leave receives to the others. */
+static void bounce_in_capsule(struct request *req)
 {
-	struct request *req = STAILQ_FIRST(&c->free_reqs);
+	struct recv *recv = req->recv;
+	struct srq *srq = recv->lane ? &recv->lane->srq : NULL;
 
-	STAILQ_REMOVE_HEAD(&c->free_reqs, entry);
-	c->busy_reqs++;
+	if (!srq || srq->posted >= srq->n / 2)
+		return;
+	if (!req->bounce)
+		req->bounce = aligned_alloc(P2P_PAGE_SIZE, recv->sge[1].length);
+	if (!req->bounce)
+		return;
+	memcpy(req->bounce, req->nvmf.data, req->nvmf.len);
+	req->nvmf.data = req->bounce;
+	recv->lane->bounced++;
+	done_with_recv(req);
+}
+
+static void start_request(struct request *req, struct recv *recv)
+{
+	req->conn->busy_reqs++;
 	set_state(req, REQ_AT_TARGET);
 	req->recv = recv;
-	req->nvmf.sqe = recv->sqe;
+	req->sqe = *recv->sqe;
 	req->nvmf.data = NULL;
 	req->invalidate = false;
 
@@ -468,6 +531,10 @@ static void start_request(struct conn *c, struct recv *recv)
 
 	if (!status && req->nvmf.dir != DATA_NONE)
 		status = map_sgl(req);
+	if (!req->nvmf.data)
+		done_with_recv(req);
+	else
+		bounce_in_capsule(req);
 	if (status)
 		fail_request(req, status);
 	else if (req->nvmf.dir == DATA_NONE || req->nvmf.data)
@@ -501,8 +568,13 @@ static struct ibv_send_wr *build_response(struct request *req)
 {
 	struct conn *c = req->conn;
 
-	*req->cqe = req->nvmf.cqe;
-	req->cqe_sge = (struct ibv_sge){ (uintptr_t)req->cqe, sizeof(*req->cqe), c->mr->lkey };
+	struct nvme_cqe *cqe = &req->nvmf.cqe;
+
+	if (c->cqes) {
+		cqe = &c->cqes[req - c->reqs];
+		*cqe = req->nvmf.cqe;
+	}
+	req->cqe_sge = (struct ibv_sge){ (uintptr_t)cqe, sizeof(*cqe), c->cqes ? c->mr->lkey : 0 };
 	req->send_wr = (struct ibv_send_wr){
 		.wr_id = (uintptr_t)&req->send,
 		.sg_list = &req->cqe_sge,
@@ -525,7 +597,8 @@ static struct ibv_send_wr *build_response(struct request *req)
 	return &req->data_wr;
 }
 
-/* The target is done with the command: its receive buffer first, then data and response. */
+/* The target is done with the command: its receive first, so that the host's next command finds it,
+ * then data and response. */
 static void respond(struct nvmf_req *nvmf)
 {
 	struct request *req = (struct request *)nvmf;
@@ -538,13 +611,11 @@ static void respond(struct nvmf_req *nvmf)
 	if (nvmf->dir == DATA_H2C)
 		give_slot(req);
 	set_state(req, REQ_SENDING);
-
-	if (conn_post_recv(req->recv)) {
-		protocol_error(c, "posting a receive failed");
+	done_with_recv(req);
+	if (c->state == CONN_DRAINING) { /* since a moment */
 		release(req);
 		return;
 	}
-	req->recv = NULL;
 	queue_wrs(c, build_response(req), &req->send_wr);
 }
 
@@ -562,26 +633,44 @@ const struct nvmf_queue_ops conn_queue_ops = {
 /* ---- life --------------------------------------------------------------------------------------
  */
 
-void conn_init_requests(struct conn *c)
+static void init_request(struct conn *c, struct request *req)
 {
-	for (unsigned int i = 0; i < c->nreqs; i++) {
-		struct request *req = &c->reqs[i];
+	req->nvmf.queue = &c->nvmf;
+	req->nvmf.sqe = &req->sqe;
+	req->conn = c;
+	req->read.done = read_done;
+	req->write.done = write_done;
+	req->send.done = send_done;
+	req->flush.done = flush_done;
+}
 
-		req->nvmf.queue = &c->nvmf;
-		req->conn = c;
-		req->read.done = read_done;
-		req->write.done = write_done;
-		req->send.done = send_done;
-		req->flush.done = flush_done;
-		STAILQ_INSERT_TAIL(&c->free_reqs, req, entry);
+/* One that was used before, if there is one; NULL: all are busy. */
+static struct request *take_request(struct conn *c)
+{
+	struct request *req = STAILQ_FIRST(&c->free_reqs);
+
+	if (req) {
+		STAILQ_REMOVE_HEAD(&c->free_reqs, entry);
+		return req;
 	}
+	if (c->nreqs_touched == c->nreqs)
+		return NULL;
+	req = &c->reqs[c->nreqs_touched++];
+	init_request(c, req);
+	return req;
+}
+
+void conn_free_requests(struct conn *c)
+{
+	for (unsigned int i = 0; i < c->nreqs_touched; i++)
+		free(c->reqs[i].bounce);
 }
 
 /* The requests that nobody will complete: those that wait for a slot. The others come back by their
  * flushed completion, or from the target. */
 void conn_cancel_requests(struct conn *c)
 {
-	for (unsigned int i = 0; i < c->nreqs; i++) {
+	for (unsigned int i = 0; i < c->nreqs_touched; i++) {
 		struct request *req = &c->reqs[i];
 
 		if (req->state != REQ_WAIT_SLOT)

@@ -1,4 +1,4 @@
-/* One RDMA device: protection domain, completion queue, staging, proofs. */
+/* One RDMA device: protection domain, proofs, events, and a lane for each reactor. */
 #include "transport/rdma.h"
 #include "target/log.h"
 
@@ -7,102 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CQ_ENTRIES_MAX 16384
-#define POLL_BATCH     32
-#define ACK_BATCH      64
-#define FLUSH_DEPTH    512 /* beyond it, the CPU reads */
-
-static unsigned int poll_cq(struct cq *q)
+const char *rnic_name(const struct rnic *r)
 {
-	struct ibv_wc wc[POLL_BATCH];
-	int n = ibv_poll_cq(q->cq, POLL_BATCH, wc);
-
-	for (int i = 0; i < n; i++) {
-		struct wr *wr = (void *)(uintptr_t)wc[i].wr_id;
-
-		wr->done(wr, &wc[i]);
-	}
-	return n > 0 ? (unsigned int)n : 0;
-}
-
-static struct rnic *rnic_of(struct poller *p)
-{
-	return (struct rnic *)((uint8_t *)p - offsetof(struct rnic, poller));
-}
-
-/* What is out first: it makes room for what comes in. */
-static unsigned int rnic_poll(struct poller *p)
-{
-	struct cq_pair *q;
-	unsigned int n = 0;
-
-	LIST_FOREACH (q, &rnic_of(p)->cqs, entry)
-		n += poll_cq(&q->send) + poll_cq(&q->recv);
-	return n;
-}
-
-void rnic_mark_dirty(struct conn *c)
-{
-	if (c->dirty)
-		return;
-	c->dirty = true;
-	STAILQ_INSERT_TAIL(&c->rnic->dirty, c, dirty_entry);
-}
-
-static void rnic_flush(struct poller *p)
-{
-	struct rnic *r = rnic_of(p);
-	struct conn *c;
-
-	while ((c = STAILQ_FIRST(&r->dirty))) {
-		STAILQ_REMOVE_HEAD(&r->dirty, dirty_entry);
-		c->dirty = false;
-		conn_post_chain(c);
-	}
-}
-
-static void arm_cq(const struct rnic *r, struct cq *q)
-{
-	if (q->armed)
-		return;
-	if (ibv_req_notify_cq(q->cq, 0))
-		log_error("rnic %s: arming a completion queue failed",
-			  ibv_get_device_name(r->verbs->device));
-	q->armed = true;
-}
-
-static void rnic_arm(struct poller *p)
-{
-	struct rnic *r = rnic_of(p);
-	bool waiting = !TAILQ_EMPTY(&r->transport->domain->waiters);
-	struct cq_pair *q;
-
-	LIST_FOREACH (q, &r->cqs, entry) {
-		arm_cq(r, &q->recv);
-		if (q->reads_out || q->draining || q->starving || waiting ||
-		    (r->flush_out && q == r->flush_cqs))
-			arm_cq(r, &q->send);
-	}
-}
-
-/* Only wakes the loop: the rounds poll. */
-static void on_cq_ready(struct ev_loop *loop, ev_io *w, int revents)
-{
-	struct rnic *r = w->data;
-	struct ibv_cq *cq;
-	void *context;
-
-	(void)loop;
-	(void)revents;
-	if (ibv_get_cq_event(r->channel, &cq, &context) == 0) {
-		struct cq *q = context;
-
-		q->armed = false;
-		if (++q->events == ACK_BATCH) {
-			ibv_ack_cq_events(q->cq, q->events);
-			q->events = 0;
-		}
-	}
+	return ibv_get_device_name(r->verbs->device);
 }
 
 static void on_async(struct ev_loop *loop, ev_io *w, int revents)
@@ -115,125 +22,37 @@ static void on_async(struct ev_loop *loop, ev_io *w, int revents)
 	if (ibv_get_async_event(r->verbs, &event))
 		return;
 	/* COMM_EST only says that a capsule came before the CM's last message */
-	if (event.event_type != IBV_EVENT_COMM_EST && event.event_type != IBV_EVENT_SQ_DRAINED &&
-	    event.event_type != IBV_EVENT_QP_LAST_WQE_REACHED)
-		log_warn("rnic %s: %s", ibv_get_device_name(r->verbs->device),
-			 ibv_event_type_str(event.event_type));
+	if (event.event_type == IBV_EVENT_QP_LAST_WQE_REACHED)
+		conn_last_wqe(event.element.qp->qp_context);
+	else if (event.event_type != IBV_EVENT_COMM_EST && event.event_type != IBV_EVENT_SQ_DRAINED)
+		log_warn("rnic %s: %s", rnic_name(r), ibv_event_type_str(event.event_type));
 	ibv_ack_async_event(&event);
 }
 
-static int set_nonblocking(int fd)
+static int watch(struct rnic *r)
 {
-	int flags = fcntl(fd, F_GETFL);
+	int flags = fcntl(r->verbs->async_fd, F_GETFL);
 
-	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
-}
-
-static int create_cq(struct rnic *r, struct cq *q)
-{
-	q->size = r->attr.max_cqe < CQ_ENTRIES_MAX ? (unsigned int)r->attr.max_cqe : CQ_ENTRIES_MAX;
-	q->cq = ibv_create_cq(r->verbs, (int)q->size, q, r->channel, 0);
-	return q->cq ? 0 : -1;
-}
-
-static void destroy_cq(struct cq *q)
-{
-	if (!q->cq)
-		return;
-	ibv_ack_cq_events(q->cq, q->events);
-	ibv_destroy_cq(q->cq);
-}
-
-static void destroy_cqs(struct cq_pair *q)
-{
-	destroy_cq(&q->recv);
-	destroy_cq(&q->send);
-	free(q);
-}
-
-/* A pair with room for so many entries: every work request may complete, flushed ones too, and an
- * overrun would break all queues of the pair. NULL: there is none and the RNIC gives no more. */
-struct cq_pair *rnic_cqs(struct rnic *r, unsigned int recv, unsigned int send)
-{
-	struct cq_pair *q;
-
-	LIST_FOREACH (q, &r->cqs, entry)
-		if (recv <= q->recv.size - q->recv.used && send <= q->send.size - q->send.used)
-			return q;
-	q = calloc(1, sizeof(*q));
-	if (!q)
-		return NULL;
-	if (create_cq(r, &q->recv) || create_cq(r, &q->send) || recv > q->recv.size ||
-	    send > q->send.size) {
-		destroy_cqs(q);
-		return NULL;
-	}
-	LIST_INSERT_HEAD(&r->cqs, q, entry);
-	return q;
-}
-
-static int create_queues(struct rnic *r)
-{
-	r->pd = ibv_alloc_pd(r->verbs);
-	if (!r->pd)
+	if (flags < 0 || fcntl(r->verbs->async_fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return -errno;
-	r->channel = ibv_create_comp_channel(r->verbs);
-	if (!r->channel)
-		return -errno;
-	LIST_INIT(&r->cqs);
-	r->flush_cqs = rnic_cqs(r, 0, FLUSH_DEPTH + 2);
-	if (!r->flush_cqs)
-		return -ENOMEM;
-	r->flush_cqs->send.used = FLUSH_DEPTH + 2;
-
-	int err = set_nonblocking(r->channel->fd);
-
-	if (!err)
-		err = set_nonblocking(r->verbs->async_fd);
-	return err;
-}
-
-static void watch(struct rnic *r)
-{
-	ev_io_init(&r->cq_ready, on_cq_ready, r->channel->fd, EV_READ);
-	r->cq_ready.data = r;
-	ev_io_start(r->transport->loop, &r->cq_ready);
-	r->poller = (struct poller){ .poll = rnic_poll, .flush = rnic_flush, .arm = rnic_arm };
-	reactor_add_poller(r->transport->reactor, &r->poller);
 	ev_io_init(&r->async_ready, on_async, r->verbs->async_fd, EV_READ);
 	r->async_ready.data = r;
-	ev_io_start(r->transport->loop, &r->async_ready);
-}
-
-/* ---- flush -------------------------------------------------------------------------------------
- */
-
-static void start_flush(struct rnic *r)
-{
-	struct ibv_port_attr port;
-	int err = -EIO;
-
-	if (ibv_query_port(r->verbs, r->port_num, &port) == 0)
-		err = loopback_init(&r->flush, r->pd, r->flush_cqs->send.cq, r->port_num,
-				    port.active_mtu, FLUSH_DEPTH, P2P_PAGE_SIZE);
-	if (err)
-		log_warn(
-			"rnic %s: no queue pair for cmb_flush = \"rdma-read\": %s; the CPU reads instead",
-			ibv_get_device_name(r->verbs->device), strerror(-err));
-}
-
-bool rnic_can_flush(struct rnic *r)
-{
-	if (r->flush_broken && r->flush_out == 0) {
-		r->flush_broken = false;
-		loopback_fini(&r->flush);
-		start_flush(r);
-	}
-	return r->flush.near && !r->flush_broken && r->flush_out < FLUSH_DEPTH;
+	ev_io_start(r->transport->reactors->r[0]->loop, &r->async_ready);
+	return 0;
 }
 
 /* ---- life --------------------------------------------------------------------------------------
  */
+
+static int create_lanes(struct rnic *r)
+{
+	const struct reactors *reactors = r->transport->reactors;
+	int err = 0;
+
+	for (unsigned int i = 0; i < reactors->n && !err; i++)
+		err = lane_create(r, reactors->r[i], &r->lane[i]);
+	return err;
+}
 
 static int rnic_create(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
 		       struct rnic **ret_rnic)
@@ -245,29 +64,24 @@ static int rnic_create(struct transport *tr, struct ibv_context *verbs, uint8_t 
 	r->transport = tr;
 	r->verbs = verbs;
 	r->port_num = port_num;
-	STAILQ_INIT(&r->dirty);
 
 	int err = -ibv_query_device(verbs, &r->attr);
 
+	if (!err) {
+		r->pd = ibv_alloc_pd(verbs);
+		err = r->pd ? watch(r) : -errno;
+	}
 	if (!err)
-		err = create_queues(r);
-	if (!err)
-		err = staging_create(r->pd, port_num, tr->set, tr->topo, tr->domain,
-				     tr->conf->window_size, tr->conf->host_memory, tr->test.no_odp,
-				     &r->staging);
+		err = create_lanes(r);
 	if (err) {
-		log_error("rnic %s: %s", ibv_get_device_name(verbs->device), strerror(-err));
+		log_error("rnic %s: %s", rnic_name(r), strerror(-err));
 		rnic_destroy(r);
 		return err;
 	}
-	r->staging->trust = tr->test.trust;
-	if (tr->conf->cmb_flush == CONFIG_FLUSH_RDMA_READ)
-		start_flush(r);
-	watch(r);
 	LIST_INSERT_HEAD(&tr->rnics, r, entry);
-	if (tr->set->n && !r->staging->odp)
-		log_warn("rnic %s: payload is staged in host memory: %s",
-			 ibv_get_device_name(verbs->device), r->staging->why_no_odp);
+	if (tr->reactors->r[0]->set->n && !r->lane[0]->staging->odp)
+		log_warn("rnic %s: payload is staged in host memory: %s", rnic_name(r),
+			 r->lane[0]->staging->why_no_odp);
 	*ret_rnic = r;
 	return 0;
 }
@@ -285,29 +99,50 @@ int rnic_get(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
 	return rnic_create(tr, verbs, port_num, ret_rnic);
 }
 
+/* Not yet, or not any more, in the transport's list. */
 void rnic_destroy(struct rnic *r)
 {
 	if (!r)
 		return;
-	if (ev_is_active(&r->cq_ready)) {
-		ev_io_stop(r->transport->loop, &r->cq_ready);
-		reactor_remove_poller(&r->poller);
-		ev_io_stop(r->transport->loop, &r->async_ready);
-		LIST_REMOVE(r, entry);
-	}
-	loopback_fini(&r->flush);
-	staging_destroy(r->staging);
-	while (!LIST_EMPTY(&r->cqs)) {
-		struct cq_pair *q = LIST_FIRST(&r->cqs);
-
-		LIST_REMOVE(q, entry);
-		destroy_cqs(q);
-	}
-	if (r->channel)
-		ibv_destroy_comp_channel(r->channel);
+	for (unsigned int i = 0; i < REACTORS_MAX; i++)
+		lane_destroy(r->lane[i]);
+	if (ev_is_active(&r->async_ready))
+		ev_io_stop(r->transport->reactors->r[0]->loop, &r->async_ready);
 	if (r->pd)
 		ibv_dealloc_pd(r->pd);
 	free(r);
+}
+
+/* ---- proofs ------------------------------------------------------------------------------------
+ *
+ * Found out by the control thread's lane, believed by all.
+ */
+
+struct proofs {
+	const struct rnic *rnic;
+	unsigned int lane;
+};
+
+static void take_proofs(void *arg)
+{
+	const struct proofs *p = arg;
+	const struct staging *proved = p->rnic->lane[0]->staging;
+	struct staging *st = p->rnic->lane[p->lane]->staging;
+
+	for (unsigned int i = 0; i < st->set->n; i++)
+		staging_provider_added(st, NULL, i);
+	staging_copy_proofs(st, proved);
+}
+
+static void publish(const struct rnic *r)
+{
+	const struct reactors *reactors = r->transport->reactors;
+
+	for (unsigned int i = 1; i < reactors->n; i++) {
+		struct proofs p = { r, i };
+
+		reactor_call(reactors->r[i], take_proofs, &p);
+	}
 }
 
 static const char *verdict_text(const struct proof *proof)
@@ -331,29 +166,42 @@ static void prove_provider(struct rnic *r, struct provider *p, enum ibv_mtu mtu)
 
 	if (p->state != PROVIDER_ACTIVE)
 		return;
-	proof = staging_prove(r->staging, p, mtu);
+	proof = staging_prove(r->lane[0]->staging, p, mtu);
 	log_msg(proof->verdict == PROOF_NONE ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
-		"rnic %s, CMB of %s, path MTU %u: %s%s%s", ibv_get_device_name(r->verbs->device),
-		p->name, proof_mtu_bytes(mtu), verdict_text(proof), proof->why[0] ? "; " : "",
-		proof->why);
+		"rnic %s, CMB of %s, path MTU %u: %s%s%s", rnic_name(r), p->name,
+		proof_mtu_bytes(mtu), verdict_text(proof), proof->why[0] ? "; " : "", proof->why);
 }
 
 void rnic_prove(struct rnic *r, enum ibv_mtu mtu)
 {
-	if (!r->staging->odp)
+	struct staging *st = r->lane[0]->staging;
+	bool news = false;
+
+	if (!st->odp)
 		return;
 	r->mtu_used[mtu] = true;
-	for (unsigned int i = 0; i < r->transport->set->n; i++)
-		if (r->staging->proof[i][mtu].verdict == PROOF_UNKNOWN)
-			prove_provider(r, r->transport->set->provider[i], mtu);
+	for (unsigned int i = 0; i < st->set->n; i++)
+		if (st->proof[i][mtu].verdict == PROOF_UNKNOWN) {
+			prove_provider(r, st->set->provider[i], mtu);
+			news = true;
+		}
+	if (news)
+		publish(r);
 }
 
 void rnic_provider_changed(struct rnic *r, unsigned int index)
 {
-	staging_provider_added(r->staging, r->transport->topo, index);
-	if (!r->staging->odp)
-		return;
-	for (enum ibv_mtu mtu = IBV_MTU_256; mtu <= IBV_MTU_4096; mtu++)
+	struct staging *st = r->lane[0]->staging;
+
+	staging_provider_added(st, r->transport->topo, index);
+	for (enum ibv_mtu mtu = IBV_MTU_256; st->odp && mtu <= IBV_MTU_4096; mtu++)
 		if (r->mtu_used[mtu])
-			prove_provider(r, r->transport->set->provider[index], mtu);
+			prove_provider(r, st->set->provider[index], mtu);
+	publish(r);
+}
+
+void rnic_provider_lost(struct rnic *r, unsigned int index)
+{
+	staging_provider_lost(r->lane[0]->staging, index);
+	publish(r);
 }

@@ -9,9 +9,10 @@
  *
  *      listener --(CM request)--> conn --(capsule)--> request --> target
  *                                  |                    |
- *                                 rnic ---- staging ----' (slots)
+ *                               lane ------ staging ----' (slots)
  *
- * Everything runs in the loop of the one reactor.
+ * Listeners, the making and the end of connections, and all functions here are the control
+ * thread's; a connection that is up, and its requests, are its reactor's.
  */
 #ifndef TRANSPORT_TRANSPORT_H
 #define TRANSPORT_TRANSPORT_H
@@ -29,9 +30,8 @@ struct transport_test {
 /** transport_create() - no port listens yet. All pointers must outlive it. Return: 0 or negative
  * errno (-ENODEV: no RDMA device or no rdma_cm). */
 __attribute__((warn_unused_result)) int transport_create(
-	const struct config *c, struct provider_set *set, const struct topology *topo,
-	struct slot_domain *domain, struct target *t, struct reactor *reactor,
-	const struct transport_test *test, struct transport **ret_transport);
+	const struct config *c, const struct reactors *reactors, const struct topology *topo,
+	struct target *t, const struct transport_test *test, struct transport **ret_transport);
 
 /**
  * transport_listen() - listen on every configured port, and prove the CMBs on the RNICs that the

@@ -31,9 +31,10 @@ wait_for() {
 	done
 }
 
-# write_config [CMB-POLICY]: drives A and B as namespaces 1 and 2.
+# write_config [CMB-POLICY]: drives A and B as namespaces 1 and 2; DAEMON_SETTINGS and PORT_SETTINGS are put in.
 write_config() {
 	cat >"$CONF" <<-END
+		daemon = { ${DAEMON_SETTINGS:-} };
 		ports = ( { id = 1; address = "$ADDRESS"; ${PORT_SETTINGS:-} } );
 		subsystems = ( {
 		  nqn = "$NQN";

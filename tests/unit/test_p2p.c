@@ -510,7 +510,7 @@ START_TEST(slots_never_overlap_and_all_come_back)
 			struct held h = { .len = 1 + random_below(random_below(2) ? 8192 : 600000),
 					  .stamp = (uint8_t)random_below(256) };
 
-			h.slot = slot_take(f->c, h.len);
+			h.slot = slot_take(f->c, h.len, NULL);
 			if (!h.slot)
 				continue;
 			ck_assert_uint_eq((uintptr_t)h.slot->va % P2P_PAGE_SIZE, 0);
@@ -540,11 +540,11 @@ END_TEST
 START_TEST(warm_slot_is_the_same_slot)
 {
 	struct fixture *f = make_cache(16);
-	struct slot *slot = slot_take(f->c, 4096), *again;
+	struct slot *slot = slot_take(f->c, 4096, NULL), *again;
 	uint64_t links = f->w->stats.links;
 
 	slot_give(slot);
-	again = slot_take(f->c, 100);
+	again = slot_take(f->c, 100, NULL);
 	ck_assert_ptr_eq(again, slot);
 	ck_assert_uint_eq(f->w->stats.links, links);
 	slot_give(again);
@@ -558,12 +558,12 @@ START_TEST(idle_slots_of_other_sizes_make_room)
 	struct slot *small[8];
 
 	for (int i = 0; i < 8; i++)
-		small[i] = slot_take(f->c, 4096);
-	ck_assert_ptr_null(slot_take(f->c, 4096));
+		small[i] = slot_take(f->c, 4096, NULL);
+	ck_assert_ptr_null(slot_take(f->c, 4096, NULL));
 	for (int i = 0; i < 8; i++)
 		slot_give(small[i]);
 
-	struct slot *large = slot_take(f->c, 8 * 4096);
+	struct slot *large = slot_take(f->c, 8 * 4096, NULL);
 
 	ck_assert_ptr_nonnull(large);
 	ck_assert_uint_eq(f->c->stats.evictions, 8);
@@ -589,7 +589,7 @@ static void ready(struct slot_waiter *w, struct slot *slot)
 START_TEST(waiters_are_served_in_order_and_a_small_one_does_not_overtake)
 {
 	struct fixture *f = make_cache(4);
-	struct slot *a = slot_take(f->c, 8192), *b = slot_take(f->c, 8192);
+	struct slot *a = slot_take(f->c, 8192, NULL), *b = slot_take(f->c, 8192, NULL);
 	struct test_waiter large = { .w = { .len = 16384, .ready = ready } };
 	struct test_waiter small = { .w = { .len = 4096, .ready = ready } };
 	struct test_waiter gone = { .w = { .len = 4096, .ready = ready } };
@@ -601,7 +601,7 @@ START_TEST(waiters_are_served_in_order_and_a_small_one_does_not_overtake)
 	slot_unwait(&gone.w);
 	slot_give(a); /* room for the small one, but the large one came first */
 	ck_assert_int_eq(served, 0);
-	ck_assert_ptr_null(slot_take(f->c, 4096));
+	ck_assert_ptr_null(slot_take(f->c, 4096, NULL));
 	slot_give(b);
 	ck_assert_int_eq(large.order, 1);
 	ck_assert_int_eq(served, 1);
@@ -613,12 +613,131 @@ START_TEST(waiters_are_served_in_order_and_a_small_one_does_not_overtake)
 }
 END_TEST
 
+START_TEST(a_share_leaves_something_to_others)
+{
+	struct fixture *f = make_cache(16);
+	struct slot_share hog, meek;
+	struct slot *held[16], *slot;
+	unsigned int n = 0;
+	struct test_waiter w[3] = { 0 };
+
+	slot_share_init(&hog);
+	slot_share_init(&meek);
+	while ((slot = slot_take(f->c, 4096, &hog)))
+		held[n++] = slot;
+	ck_assert_uint_eq(n, 12); /* three times what is left */
+	ck_assert(slot_possible(f->c, 4096));
+	served = 0;
+	for (int i = 0; i < 3; i++) {
+		w[i].w = (struct slot_waiter){ .len = 4096, .ready = ready, .share = &hog };
+		slot_wait(f->c, &w[i].w);
+	}
+	ck_assert_uint_eq(f->c->stats.over_share, 3);
+	/* those who wait for their own are in nobody's way */
+	slot = slot_take(f->c, 4096, &meek);
+	ck_assert_ptr_nonnull(slot);
+	slot_give(slot);
+	ck_assert_int_eq(served, 0);
+	slot_unwait(&w[1].w);
+	slot_give(held[--n]);
+	ck_assert_int_eq(w[0].order, 1);
+	ck_assert_int_eq(served, 1);
+	slot_give(w[0].slot);
+	ck_assert_int_eq(w[2].order, 2);
+	slot_give(w[2].slot);
+	while (n)
+		slot_give(held[--n]);
+	/* whoever has nothing may have all that there is */
+	slot = slot_take(f->c, 16 * 4096, &hog);
+	ck_assert_ptr_nonnull(slot);
+	ck_assert_ptr_null(slot_take(f->c, 4096, &hog));
+	slot_give(slot);
+	ck_assert_uint_eq(hog.pages, 0);
+	drop_cache(f);
+}
+END_TEST
+
+#define NSHARES  3
+#define NWAITERS 40
+
+struct share_waiter {
+	struct test_waiter t; /* first */
+	bool waiting;
+};
+
+static void ready_to_hold(struct slot_waiter *w, struct slot *slot)
+{
+	ready(w, slot);
+	((struct share_waiter *)w)->waiting = false;
+}
+
+/* Whatever is asked for and given back in whatever order: nobody waits for ever, and no share has
+ * more than its due when it is given something. */
+START_TEST(shares_never_starve_and_never_take_all)
+{
+	struct fixture *f = make_cache(64);
+	static struct share_waiter w[NWAITERS];
+	struct slot_share share[NSHARES];
+	unsigned int nserved = 0, nparked = 0;
+
+	random_state = 7;
+	memset(w, 0, sizeof(w));
+	for (int i = 0; i < NSHARES; i++)
+		slot_share_init(&share[i]);
+	for (unsigned int round = 0; round < 100000; round++) {
+		struct share_waiter *x = &w[random_below(NWAITERS)];
+		struct slot_share *s = &share[random_below(NSHARES)];
+		size_t len = (size_t)4096 << random_below(5);
+
+		if (x->waiting) {
+			if (random_below(8) == 0) {
+				slot_unwait(&x->t.w);
+				x->waiting = false;
+			}
+		} else if (x->t.slot) {
+			slot_give(x->t.slot);
+			x->t.slot = NULL;
+		} else if ((x->t.slot = slot_take(f->c, len, s))) {
+			uint32_t left = f->p->max_pages - f->p->slot_pages;
+
+			ck_assert(s->pages == len / 4096 || s->pages <= 3 * left);
+			nserved++;
+		} else {
+			ck_assert(slot_possible(f->c, len));
+			x->t.w = (struct slot_waiter){ .len = len,
+						       .ready = ready_to_hold,
+						       .share = s };
+			x->waiting = true;
+			slot_wait(f->c, &x->t.w);
+			nparked += x->t.w.parked;
+		}
+	}
+	ck_assert_uint_gt(nserved, 1000);
+	ck_assert_uint_gt(nparked, 100);
+	/* all is given back: everybody gets his turn */
+	for (bool any = true; any;) {
+		any = false;
+		for (int i = 0; i < NWAITERS; i++)
+			if (w[i].t.slot) {
+				slot_give(w[i].t.slot);
+				w[i].t.slot = NULL;
+				any = true;
+			}
+	}
+	for (int i = 0; i < NWAITERS; i++)
+		ck_assert_msg(!w[i].waiting, "waiter %d waits for ever", i);
+	for (int i = 0; i < NSHARES; i++)
+		ck_assert_uint_eq(share[i].pages, 0);
+	drop_cache(f);
+}
+END_TEST
+
 START_TEST(what_can_never_fit_is_not_possible)
 {
 	struct fixture *f = make_cache(4);
-	struct slot *slot = slot_take(f->c, 4096);
+	struct slot *slot = slot_take(f->c, 4096, NULL);
 
-	ck_assert_ptr_null(slot_take(f->c, 16384));
+	ck_assert_ptr_null(slot_take(f->c, 16384, NULL));
 	ck_assert(slot_possible(f->c, 16384)); /* once the first is given back */
 	ck_assert(!slot_possible(f->c, 16385));
 	slot_give(slot);
@@ -630,17 +749,17 @@ END_TEST
 START_TEST(nobody_waits_for_what_nobody_can_give_back)
 {
 	struct fixture *f = make_cache(4);
-	struct slot *slot = slot_take(f->c, 4096);
+	struct slot *slot = slot_take(f->c, 4096, NULL);
 	struct test_waiter w = { .w = { .len = 16384, .ready = ready } };
 
 	served = 0;
-	ck_assert_ptr_null(slot_take(f->c, 16384));
+	ck_assert_ptr_null(slot_take(f->c, 16384, NULL));
 	slot_wait(f->c, &w.w);
 	ck_assert(buddy_take_range(&f->p->free, 2, 1)); /* not a slot: will not come back */
 	slot_give(slot);
 	ck_assert_int_eq(served, 1); /* told so, instead of waiting for ever */
 	ck_assert_ptr_null(w.slot);
-	ck_assert_ptr_null(slot_take(f->c, 16384));
+	ck_assert_ptr_null(slot_take(f->c, 16384, NULL));
 	ck_assert(!slot_possible(f->c, 16384));
 	buddy_give(&f->p->free, 2, 1);
 	drop_cache(f);
@@ -659,15 +778,16 @@ START_TEST(caches_of_one_provider_share_its_pages)
 
 	served = 0;
 	ck_assert_int_eq(slot_cache_create(&f->d, other_window, f->p, &other), 0);
-	a = slot_take(f->c, 16384);
+	a = slot_take(f->c, 16384, NULL);
 	slot_give(a); /* idle, holds all pages */
-	b = slot_take(other, 8192);
+	b = slot_take(other, 8192, NULL);
 	ck_assert_ptr_nonnull(b);
 	ck_assert_uint_eq(f->c->stats.evictions, 1);
-	ck_assert_ptr_null(slot_take(f->c, 16384));
+	ck_assert_ptr_null(slot_take(f->c, 16384, NULL));
 	ck_assert(slot_possible(f->c, 16384));
 	slot_wait(f->c, &w.w);
-	ck_assert_ptr_null(slot_take(other, 4096)); /* there is room, but the other was first */
+	ck_assert_ptr_null(
+		slot_take(other, 4096, NULL)); /* there is room, but the other was first */
 	slot_give(b);
 	ck_assert_int_eq(served, 1);
 	slot_give(w.slot);
@@ -691,11 +811,11 @@ START_TEST(caches_of_one_window_share_its_iova)
 		ck_assert_int_eq(provider_create_host(16, &p[i]), 0);
 		ck_assert_int_eq(slot_cache_create(&d, w, p[i], &c[i]), 0);
 	}
-	slot = slot_take(c[0], 16384);
-	ck_assert_ptr_null(slot_take(c[1], 4096));
+	slot = slot_take(c[0], 16384, NULL);
+	ck_assert_ptr_null(slot_take(c[1], 4096, NULL));
 	ck_assert_uint_eq(w->stats.full, 1);
 	slot_give(slot);
-	slot = slot_take(c[1], 4096); /* c[0]'s idle slot had all IOVA */
+	slot = slot_take(c[1], 4096, NULL); /* c[0]'s idle slot had all IOVA */
 	ck_assert_ptr_nonnull(slot);
 	slot_give(slot);
 	for (int i = 0; i < 2; i++)
@@ -709,19 +829,19 @@ END_TEST
 START_TEST(slots_of_a_lost_provider_go_and_waiters_are_told)
 {
 	struct fixture *f = make_cache(4);
-	struct slot *out = slot_take(f->c, 4096), *idle = slot_take(f->c, 4096);
+	struct slot *out = slot_take(f->c, 4096, NULL), *idle = slot_take(f->c, 4096, NULL);
 	struct test_waiter w = { .w = { .len = 16384, .ready = ready } };
 
 	served = 0;
 	slot_give(idle);
-	ck_assert_ptr_null(slot_take(f->c, 16384));
+	ck_assert_ptr_null(slot_take(f->c, 16384, NULL));
 	slot_wait(f->c, &w.w);
 	f->p->kind = PROVIDER_CMB; /* only those can be lost */
 	provider_lose(f->p);
 	slot_lose(&f->d, f->p);
 	ck_assert_int_eq(served, 1);
 	ck_assert_ptr_null(w.slot);
-	ck_assert_ptr_null(slot_take(f->c, 4096));
+	ck_assert_ptr_null(slot_take(f->c, 4096, NULL));
 	ck_assert(!slot_possible(f->c, 4096));
 	ck_assert(!provider_release(f->p)); /* one is still out */
 	slot_give(out);
@@ -746,7 +866,7 @@ static void *reactor_thread(void *arg)
 	random_state = (uint32_t)(uintptr_t)f | 1;
 	for (unsigned int i = 50000; i; i--) {
 		if (n < NSLOTS && random_below(2)) {
-			struct slot *slot = slot_take(f->c, 1 + random_below(65536));
+			struct slot *slot = slot_take(f->c, 1 + random_below(65536), NULL);
 
 			if (!slot)
 				continue;
@@ -1017,6 +1137,7 @@ struct choice {
 	struct provider_set set;
 	struct staging st;
 	struct stage_target t;
+	struct stage_client drive;
 };
 
 /* Two CMBs of 4 pages, both proved; the drive is nearer to the second. */
@@ -1025,6 +1146,7 @@ static struct choice *make_choice(void)
 	struct choice *c = calloc(1, sizeof(*c));
 
 	slot_domain_init(&c->d);
+	stage_client_init(&c->drive);
 	c->st = (struct staging){ .set = &c->set, .domain = &c->d };
 	c->st.odp = c->odp = make_window(64 * P2P_PAGE_SIZE);
 	c->pinned = make_window(8 * P2P_PAGE_SIZE);
@@ -1059,9 +1181,16 @@ static void drop_choice(struct choice *c)
 	free(c);
 }
 
+/* As a reactor that has just been told what was proved. */
+static struct stage_result take_staged(struct choice *c, enum ibv_mtu mtu, size_t len)
+{
+	stage_target_view(&c->t, &c->drive.view);
+	return staging_take(&c->st, &c->drive, mtu, len);
+}
+
 static unsigned int place_of(struct choice *c, enum ibv_mtu mtu, struct slot **ret_slot)
 {
-	struct stage_result r = staging_take(&c->st, &c->t, mtu, 4 * P2P_PAGE_SIZE);
+	struct stage_result r = take_staged(c, mtu, 4 * P2P_PAGE_SIZE);
 
 	*ret_slot = r.slot;
 	return r.place;
@@ -1122,15 +1251,15 @@ START_TEST(require_waits_for_cmb_and_fails_where_there_is_none)
 	c->t.policy = STAGE_REQUIRE;
 	place_of(c, IBV_MTU_4096, &slot[0]);
 	place_of(c, IBV_MTU_4096, &slot[1]);
-	r = staging_take(&c->st, &c->t, IBV_MTU_4096, P2P_PAGE_SIZE);
+	r = take_staged(c, IBV_MTU_4096, P2P_PAGE_SIZE);
 	ck_assert_ptr_null(r.slot);
 	ck_assert_ptr_eq(r.wait, c->st.cmb[1]);
 	slot_give(slot[0]);
 	slot_give(slot[1]);
-	r = staging_take(&c->st, &c->t, IBV_MTU_1024, P2P_PAGE_SIZE); /* not proved there */
+	r = take_staged(c, IBV_MTU_1024, P2P_PAGE_SIZE); /* not proved there */
 	ck_assert_ptr_null(r.slot);
 	ck_assert_ptr_null(r.wait);
-	r = staging_take(&c->st, &c->t, IBV_MTU_4096, 5 * P2P_PAGE_SIZE); /* can never fit */
+	r = take_staged(c, IBV_MTU_4096, 5 * P2P_PAGE_SIZE); /* can never fit */
 	ck_assert_ptr_null(r.slot);
 	ck_assert_ptr_null(r.wait);
 	drop_choice(c);
@@ -1172,6 +1301,8 @@ int main(void)
 	tcase_add_test(tc, warm_slot_is_the_same_slot);
 	tcase_add_test(tc, idle_slots_of_other_sizes_make_room);
 	tcase_add_test(tc, waiters_are_served_in_order_and_a_small_one_does_not_overtake);
+	tcase_add_test(tc, a_share_leaves_something_to_others);
+	tcase_add_test(tc, shares_never_starve_and_never_take_all);
 	tcase_add_test(tc, what_can_never_fit_is_not_possible);
 	tcase_add_test(tc, nobody_waits_for_what_nobody_can_give_back);
 	tcase_add_test(tc, caches_of_one_provider_share_its_pages);

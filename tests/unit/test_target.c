@@ -48,10 +48,11 @@ static struct config conf = { .max_transfer_len = 131072,
 			      .subsystems = subsystems,
 			      .nsubsystems = 1 };
 
-static struct reactor *reactor;
+/* Either the control thread is all there is, or I/O queues are served by two other threads. */
+static struct reactors reactors;
 static struct provider_set no_cmb;
 static struct target *target;
-static int ndisconnects;
+static int ndisconnects; /* atomic */
 
 struct exchange {
 	struct nvmf_req req; /* first */
@@ -63,13 +64,13 @@ static uint8_t *data; /* page-aligned */
 
 static void respond(struct nvmf_req *req)
 {
-	((struct exchange *)req)->answered = true;
+	__atomic_store_n(&((struct exchange *)req)->answered, true, __ATOMIC_RELEASE);
 }
 
 static void disconnect(struct nvmf_queue *q)
 {
-	ndisconnects++;
 	nvmf_queue_close(q);
+	__atomic_add_fetch(&ndisconnects, 1, __ATOMIC_RELEASE);
 }
 
 static unsigned int nrestaged;
@@ -83,7 +84,17 @@ static void restage(struct nvmf_req *req)
 static const struct nvmf_queue_ops ops = { respond, restage, disconnect };
 static struct topology topo;
 
-static void setup(void)
+static void create_reactors(unsigned int n)
+{
+	for (reactors.n = 0; reactors.n < n; reactors.n++) {
+		const struct reactor_opts opts = { .index = reactors.n, .entries = 64, .cpu = -1 };
+
+		ck_assert_int_eq(reactor_create(&opts, &reactors.r[reactors.n]), 0);
+		reactors.r[reactors.n]->set = &no_cmb;
+	}
+}
+
+static void setup_with(unsigned int nreactors)
 {
 	struct config_diag diag;
 	int fd;
@@ -96,21 +107,47 @@ static void setup(void)
 	log_init(LOG_LEVEL_ERROR);
 	topology_init(&topo, "/nonexistent", "/nonexistent");
 	data = aligned_alloc(4096, 131072);
-	ck_assert_int_eq(reactor_create(64, &reactor), 0);
-	ck_assert_msg(target_create(&conf, &no_cmb, &topo, reactor, &target, &diag) == 0, "%s",
-		      diag.what);
+	create_reactors(nreactors);
+	ck_assert_msg(target_create(&conf, &reactors, &topo, &target, &diag) == 0, "%s", diag.what);
 	ndisconnects = 0;
+}
+
+static void setup(void)
+{
+	setup_with(1);
+}
+
+static void setup_threads(void)
+{
+	setup_with(3);
 }
 
 static void teardown(void)
 {
 	target_destroy(target);
-	reactor_destroy(reactor);
+	while (reactors.n)
+		reactor_destroy(reactors.r[--reactors.n]);
 	free(data);
 	unlink(path);
 }
 
-static struct nvmf_queue *open_queue(void)
+static void init_queue(void *arg)
+{
+	nvmf_queue_init(arg);
+}
+
+static void close_queue(void *arg)
+{
+	nvmf_queue_close(arg);
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* Odd I/O queues in the first thread, even ones in the second. */
+static struct nvmf_queue *open_queue(uint16_t qid)
 {
 	struct nvmf_queue *q = calloc(1, sizeof(*q));
 
@@ -118,28 +155,27 @@ static struct nvmf_queue *open_queue(void)
 	q->target = target;
 	q->port = &ports[0];
 	q->depth = 32;
+	q->qid = qid;
+	q->reactor = reactors.r[qid && reactors.n > 1 ? 2 - qid % 2 : 0];
 	strcpy(q->local_address, "10.9.9.9");
-	nvmf_queue_init(q);
+	reactor_call(q->reactor, init_queue, q);
 	return q;
 }
 
 static void drop_queue(struct nvmf_queue *q)
 {
-	nvmf_queue_close(q);
+	reactor_call(q->reactor, close_queue, q);
 	nvmf_queue_fini(q);
+	reactor_call(q->reactor, nothing, NULL); /* what was posted before */
 	free(q);
 }
 
-/* One command from check to answer; its status without the phase bit. */
-static uint16_t run(struct nvmf_queue *q, struct exchange *x)
+/* What a transport does with a capsule, in the queue's reactor. */
+static void start(void *arg)
 {
+	struct exchange *x = arg;
 	uint16_t status;
 
-	x->req.queue = q;
-	x->req.sqe = &x->sqe;
-	x->answered = false;
-	if (x->sqe.flags == 0)
-		x->sqe.flags = SQE_PSDT_SGL;
 	status = nvmf_req_check(&x->req);
 	x->req.data = x->req.dir == DATA_NONE ? NULL : data;
 	x->req.place = STAGE_HOST_NO_CMB;
@@ -147,9 +183,25 @@ static uint16_t run(struct nvmf_queue *q, struct exchange *x)
 		nvmf_req_complete(&x->req, status);
 	else
 		nvmf_req_execute(&x->req);
-	for (int ms = 0; !x->answered && ms < 10000; ms++) {
-		ev_run(reactor->loop, EVRUN_NOWAIT);
-		if (!x->answered)
+}
+
+static bool is_answered(const struct exchange *x)
+{
+	return __atomic_load_n(&x->answered, __ATOMIC_ACQUIRE);
+}
+
+/* One command from check to answer; its status without the phase bit. */
+static uint16_t run(struct nvmf_queue *q, struct exchange *x)
+{
+	x->req.queue = q;
+	x->req.sqe = &x->sqe;
+	x->answered = false;
+	if (x->sqe.flags == 0)
+		x->sqe.flags = SQE_PSDT_SGL;
+	reactor_call(q->reactor, start, x);
+	for (int ms = 0; !is_answered(x) && ms < 10000; ms++) {
+		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+		if (!is_answered(x))
 			usleep(1000);
 	}
 	return get16(x->req.cqe.status) >> 1;
@@ -197,7 +249,7 @@ static uint16_t get_property(struct nvmf_queue *q, uint32_t offset, uint8_t attr
 
 static struct nvmf_queue *open_admin(uint16_t *ret_cntlid)
 {
-	struct nvmf_queue *q = open_queue();
+	struct nvmf_queue *q = open_queue(0);
 	struct exchange x = connect_command(0, 0xffff);
 
 	ck_assert_uint_eq(run(q, &x), NVME_OK);
@@ -213,13 +265,18 @@ static struct nvmf_queue *open_enabled(uint16_t *ret_cntlid)
 	return q;
 }
 
-static struct nvmf_queue *open_io(uint16_t cntlid)
+static struct nvmf_queue *open_io_queue(uint16_t cntlid, uint16_t qid)
 {
-	struct nvmf_queue *q = open_queue();
-	struct exchange x = connect_command(1, cntlid);
+	struct nvmf_queue *q = open_queue(qid);
+	struct exchange x = connect_command(qid, cntlid);
 
 	ck_assert_uint_eq(run(q, &x), NVME_OK);
 	return q;
+}
+
+static struct nvmf_queue *open_io(uint16_t cntlid)
+{
+	return open_io_queue(cntlid, 1);
 }
 
 /* ---- connect -----------------------------------------------------------------------------------
@@ -291,7 +348,7 @@ static const struct bad_connect {
 START_TEST(connect_refuses_what_is_wrong)
 {
 	const struct bad_connect *row = &bad_connects[_i];
-	struct nvmf_queue *q = open_queue();
+	struct nvmf_queue *q = open_queue(0);
 	struct exchange x = connect_command(0, 0xffff);
 
 	row->spoil((void *)&x.sqe, (void *)data);
@@ -304,7 +361,7 @@ END_TEST
 
 START_TEST(nothing_but_connect_before_connect)
 {
-	struct nvmf_queue *q = open_queue();
+	struct nvmf_queue *q = open_queue(0);
 
 	for (unsigned int op = 0; op < 256; op++) {
 		struct exchange x = { .sqe = { .opcode = (uint8_t)op } };
@@ -330,7 +387,7 @@ END_TEST
 START_TEST(io_queue_belongs_to_its_controller)
 {
 	uint16_t cntlid;
-	struct nvmf_queue *admin = open_admin(&cntlid), *q = open_queue();
+	struct nvmf_queue *admin = open_admin(&cntlid), *q = open_queue(1);
 	struct exchange x = connect_command(1, cntlid);
 
 	/* not enabled yet */
@@ -343,13 +400,21 @@ START_TEST(io_queue_belongs_to_its_controller)
 	x = connect_command(1, cntlid);
 	data[0] = 1;
 	ck_assert_uint_eq(run(q, &x), NVME_CONNECT_INVALID_PARAM | NVME_DNR);
-	/* a queue ID beyond what was granted */
-	x = connect_command(IO_QUEUE_ID_MAX + 1, cntlid);
+	/* another queue than the connection was made for */
+	x = connect_command(2, cntlid);
 	ck_assert_uint_eq(run(q, &x), NVME_CONNECT_INVALID_PARAM | NVME_DNR);
+	x = connect_command(0, 0xffff);
+	ck_assert_uint_eq(run(q, &x), NVME_CONNECT_INVALID_PARAM | NVME_DNR);
+	/* a queue ID beyond what was granted */
+	struct nvmf_queue *beyond = open_queue(IO_QUEUE_ID_MAX + 1);
+
+	x = connect_command(IO_QUEUE_ID_MAX + 1, cntlid);
+	ck_assert_uint_eq(run(beyond, &x), NVME_CONNECT_INVALID_PARAM | NVME_DNR);
+	drop_queue(beyond);
 	x = connect_command(1, cntlid);
 	ck_assert_uint_eq(run(q, &x), NVME_OK);
 	/* the same queue twice */
-	struct nvmf_queue *twin = open_queue();
+	struct nvmf_queue *twin = open_queue(1);
 
 	x = connect_command(1, cntlid);
 	ck_assert_uint_eq(run(twin, &x), NVME_COMMAND_SEQUENCE | NVME_DNR);
@@ -366,6 +431,7 @@ START_TEST(controller_ends_with_its_admin_queue)
 
 	ck_assert(target_has_controller(target, cntlid));
 	drop_queue(admin);
+	reactor_call(io->reactor, nothing, NULL);
 	ck_assert_int_eq(ndisconnects, 1);
 	ck_assert_int_eq(io->state, QUEUE_CLOSING);
 	ck_assert(target_has_controller(target, cntlid)); /* until its last queue is drained */
@@ -399,6 +465,36 @@ START_TEST(properties_follow_enable_and_shutdown)
 	get_property(q, PROP_CSTS, 0, &value);
 	ck_assert_uint_eq(value, 0);
 	drop_queue(q);
+}
+END_TEST
+
+START_TEST(reset_is_over_when_the_io_queues_are_gone)
+{
+	uint16_t cntlid;
+	uint64_t value;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *io = open_io(cntlid);
+
+	ck_assert_uint_eq(set_cc(admin, 0), NVME_OK);
+	get_property(admin, PROP_CSTS, 0, &value);
+	ck_assert_uint_eq(value, CSTS_RDY); /* its commands may still be writing */
+	drop_queue(io);
+	ck_assert_int_eq(ndisconnects, 1);
+	get_property(admin, PROP_CSTS, 0, &value);
+	ck_assert_uint_eq(value, 0);
+	/* a host that did not wait */
+	ck_assert_uint_eq(set_cc(admin, CC_ENABLE), NVME_OK);
+	io = open_io(cntlid);
+	ck_assert_uint_eq(set_cc(admin, 0), NVME_OK);
+	ck_assert_uint_eq(set_cc(admin, CC_ENABLE), NVME_OK);
+	struct nvmf_queue *early = open_queue(2);
+	struct exchange x = connect_command(2, cntlid);
+
+	ck_assert_uint_eq(run(early, &x), NVME_COMMAND_SEQUENCE | NVME_DNR);
+	drop_queue(io);
+	x = connect_command(2, cntlid);
+	ck_assert_uint_eq(run(early, &x), NVME_OK);
+	drop_queue(early);
+	drop_queue(admin);
 }
 END_TEST
 
@@ -667,14 +763,14 @@ END_TEST
 
 START_TEST(silent_host_is_dropped_after_its_keep_alive_time)
 {
-	struct nvmf_queue *q = open_queue();
+	struct nvmf_queue *q = open_queue(0);
 	struct exchange x = connect_command(0, 0xffff);
 
 	((struct nvmf_connect_sqe *)&x.sqe)->kato_ms = put32(1);
 	ck_assert_uint_eq(run(q, &x), NVME_OK);
 	ck_assert_uint_eq(q->ctrl->kato_ms, 1000);
 	while (!ndisconnects) /* the test's own time limit is the deadline */
-		ev_run(reactor->loop, EVRUN_ONCE);
+		ev_run(reactors.r[0]->loop, EVRUN_ONCE);
 	ck_assert_uint_eq(q->ctrl->csts, CSTS_CFS);
 	drop_queue(q);
 }
@@ -757,8 +853,13 @@ START_TEST(written_bytes_are_in_the_file_and_read_back)
 	/* the accounting knows */
 	const struct namespace *ns = subsystem_namespace(&target->subsystems[1], 1);
 
-	ck_assert_uint_eq(ns->account[DATA_H2C - 1].bytes[STAGE_HOST_NO_CMB], sizeof(want));
-	ck_assert_uint_eq(ns->account[DATA_C2H - 1].bytes[STAGE_HOST_NO_CMB], sizeof(want));
+	for (enum data_dir dir = DATA_H2C; dir <= DATA_C2H; dir++) {
+		struct stage_account a;
+
+		namespace_account(target, ns, dir, &a);
+		ck_assert_uint_eq(a.bytes[STAGE_HOST_NO_CMB], sizeof(want));
+		ck_assert_uint_eq(a.commands, 1);
+	}
 	close(fd);
 	drop_queue(q);
 	drop_queue(admin);
@@ -786,6 +887,14 @@ START_TEST(namespaces_are_found_by_number_with_gaps_and_without)
 }
 END_TEST
 
+static unsigned int ntroubles;
+
+static void count_trouble(void *arg)
+{
+	(void)arg;
+	ntroubles++;
+}
+
 /* What the I/O's end says, where it was staged, and what becomes of it. */
 START_TEST(io_that_failed_in_a_cmb_is_done_again_in_host_memory)
 {
@@ -809,6 +918,7 @@ START_TEST(io_that_failed_in_a_cmb_is_done_again_in_host_memory)
 	struct namespace *ns = subsystem_namespace(&target->subsystems[1], 1);
 	struct provider cmb = { .kind = PROVIDER_CMB, .name = "0000:03:00.0" };
 
+	target_on_trouble(target, count_trouble, NULL);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct nvmf_req req = { .queue = admin, .ns = ns, .place = rows[i].place };
 
@@ -818,10 +928,17 @@ START_TEST(io_that_failed_in_a_cmb_is_done_again_in_host_memory)
 								   .read.verdict = PROOF_ANY,
 								   .write.verdict = PROOF_ANY };
 		ns->stage.ncandidates = ns->stage.nusable = 1;
-		nrestaged = 0;
+		target_provider_lost(target); /* has all told anew */
+		nrestaged = ntroubles = 0;
 		ck_assert_int_eq(io_retry_in_host_memory(&req, rows[i].err), rows[i].retried);
 		ck_assert_uint_eq(nrestaged, rows[i].retried);
+		/* here at once, elsewhere when the control thread has been told */
+		ck_assert_msg(ns->shard[0].stage.view.n == rows[i].cmb_still_used, "row %zu", i);
+		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+		ck_assert_uint_eq(ntroubles, rows[i].retried);
 		ck_assert_msg(ns->stage.nusable == rows[i].cmb_still_used, "row %zu", i);
+		ck_assert_msg(ns->shard[reactors.n - 1].stage.view.n == rows[i].cmb_still_used,
+			      "row %zu", i);
 		no_cmb.n = 0;
 	}
 	drop_queue(admin);
@@ -846,7 +963,7 @@ END_TEST
 
 static struct nvmf_queue *open_discovery(const char *hostnqn)
 {
-	struct nvmf_queue *q = open_queue();
+	struct nvmf_queue *q = open_queue(0);
 	struct exchange x = connect_command(0, 0xffff);
 	struct nvmf_connect_data *d = (void *)data;
 
@@ -898,7 +1015,7 @@ END_TEST
 
 START_TEST(discovery_controller_has_no_io)
 {
-	struct nvmf_queue *q = open_discovery(HOSTNQN), *io = open_queue();
+	struct nvmf_queue *q = open_discovery(HOSTNQN), *io = open_queue(1);
 	struct exchange x = { .sqe = { .opcode = 0x06, .cdw10 = put32(0) } };
 
 	x.sqe.nsid = put32(1);
@@ -949,21 +1066,158 @@ START_TEST(cm_private_data)
 }
 END_TEST
 
+/* ---- threads -----------------------------------------------------------------------------------
+ */
+
+#define NSENDERS  4
+#define NMESSAGES 2000
+
+struct numbered {
+	struct message message; /* first */
+	unsigned int sender, number;
+};
+
+static unsigned int next_number[NSENDERS], nwrong; /* of the receiving thread */
+
+static void check_number(struct message *m)
+{
+	struct numbered *n = (struct numbered *)m;
+
+	nwrong += next_number[n->sender]++ != n->number;
+	free(n);
+}
+
+static void *send_messages(void *arg)
+{
+	unsigned int sender = *(unsigned int *)arg;
+
+	for (unsigned int i = 0; i < NMESSAGES; i++) {
+		struct numbered *n = calloc(1, sizeof(*n));
+
+		*n = (struct numbered){ .message.run = check_number,
+					.sender = sender,
+					.number = i };
+		reactor_post(reactors.r[1], &n->message);
+	}
+	return NULL;
+}
+
+START_TEST(messages_arrive_once_and_in_order)
+{
+	pthread_t thread[NSENDERS];
+	unsigned int sender[NSENDERS];
+
+	for (unsigned int i = 0; i < NSENDERS; i++) {
+		sender[i] = i;
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, send_messages, &sender[i]), 0);
+	}
+	for (unsigned int i = 0; i < NSENDERS; i++)
+		pthread_join(thread[i], NULL);
+	reactor_call(reactors.r[1], nothing, NULL);
+	ck_assert_uint_eq(nwrong, 0);
+	for (unsigned int i = 0; i < NSENDERS; i++)
+		ck_assert_uint_eq(next_number[i], NMESSAGES);
+}
+END_TEST
+
+/* A queue that writes and reads its own blocks over and over, without the control thread. */
+struct worker {
+	struct exchange x; /* first */
+	struct nvmf_queue *q;
+	uint8_t *buf;
+	uint64_t slba;
+	unsigned int round, nleft, wrong;
+	bool done; /* atomic */
+};
+
+static void worker_next(void *arg)
+{
+	struct worker *w = arg;
+
+	if (w->nleft-- == 0) {
+		__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
+		return;
+	}
+	w->x.sqe = rw(w->nleft % 2 ? 1 : 2, 1, w->slba, 1).sqe;
+	w->x.sqe.flags = SQE_PSDT_SGL;
+	w->x.req.queue = w->q;
+	w->x.req.sqe = &w->x.sqe;
+	if (w->nleft % 2)
+		memset(w->buf, (int)(w->nleft + w->slba) & 0xff, 4096);
+	else
+		memset(w->buf, 0xee, 4096);
+	if (nvmf_req_check(&w->x.req)) {
+		w->wrong++;
+		worker_next(w);
+		return;
+	}
+	w->x.req.data = w->buf;
+	w->x.req.place = STAGE_HOST_NO_CMB;
+	nvmf_req_execute(&w->x.req);
+}
+
+static void worker_respond(struct nvmf_req *req)
+{
+	struct worker *w = (struct worker *)req;
+
+	if (req->cqe.status.raw)
+		w->wrong++;
+	if (req->dir == DATA_C2H && w->buf[17] != (uint8_t)(w->nleft + 1 + w->slba))
+		w->wrong++;
+	worker_next(w);
+}
+
+static const struct nvmf_queue_ops worker_ops = { worker_respond, restage, disconnect };
+
+START_TEST(hosts_come_and_go_while_others_do_io)
+{
+	uint16_t cntlid, other;
+	struct nvmf_queue *admin = open_enabled(&cntlid);
+	struct worker w[4] = { 0 };
+
+	for (unsigned int i = 0; i < 4; i++) {
+		w[i].q = open_io_queue(cntlid, (uint16_t)(i + 1));
+		w[i].buf = aligned_alloc(4096, 4096);
+		w[i].slba = i * 7;
+		w[i].nleft = 2000;
+		w[i].q->ops = &worker_ops;
+		reactor_call(w[i].q->reactor, worker_next, &w[i]);
+	}
+	for (unsigned int i = 0; i < 20; i++) {
+		struct nvmf_queue *a = open_enabled(&other);
+		struct nvmf_queue *b = open_io_queue(other, (uint16_t)(1 + i % 2));
+
+		target_prove(target); /* new views under way */
+		drop_queue(i % 3 ? a : b);
+		drop_queue(i % 3 ? b : a);
+	}
+	for (unsigned int i = 0; i < 4; i++) {
+		while (!__atomic_load_n(&w[i].done, __ATOMIC_ACQUIRE))
+			ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+		reactor_call(w[i].q->reactor, nothing, NULL);
+		ck_assert_uint_eq(w[i].wrong, 0);
+		drop_queue(w[i].q);
+		free(w[i].buf);
+	}
+	drop_queue(admin);
+}
+END_TEST
+
 #define NROWS(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
 
-int main(void)
+static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 {
-	Suite *s = suite_create("target");
-	TCase *tc = tcase_create("target");
+	TCase *tc = tcase_create(name);
 
 	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_checked_fixture(tc, fixture, teardown);
 	tcase_add_loop_test(tc, connect_refuses_what_is_wrong, 0, NROWS(bad_connects));
 	tcase_add_test(tc, nothing_but_connect_before_connect);
 	tcase_add_test(tc, second_connect_is_a_sequence_error);
 	tcase_add_test(tc, io_queue_belongs_to_its_controller);
 	tcase_add_test(tc, controller_ends_with_its_admin_queue);
 	tcase_add_test(tc, properties_follow_enable_and_shutdown);
+	tcase_add_test(tc, reset_is_over_when_the_io_queues_are_gone);
 	tcase_add_test(tc, enable_with_wrong_sizes_is_fatal);
 	tcase_add_test(tc, admin_commands_wait_for_enable);
 	tcase_add_test(tc, every_opcode_has_an_answer);
@@ -983,7 +1237,21 @@ int main(void)
 	tcase_add_test(tc, discovery_shows_what_the_host_may_use);
 	tcase_add_test(tc, wildcard_port_shows_the_address_the_host_used);
 	tcase_add_test(tc, discovery_controller_has_no_io);
+	suite_add_tcase(s, tc);
+}
+
+int main(void)
+{
+	Suite *s = suite_create("target");
+	TCase *tc = tcase_create("threads");
+
+	add_tests(s, "one thread", setup);
+	add_tests(s, "I/O threads", setup_threads);
+	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, cm_private_data, 0, NROWS(cm_rows));
+	tcase_add_test(tc, messages_arrive_once_and_in_order);
+	tcase_add_checked_fixture(tc, setup_threads, teardown);
+	tcase_add_test(tc, hosts_come_and_go_while_others_do_io);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }
