@@ -56,6 +56,7 @@ struct config_namespace {
 	uint32_t nsid; /* 1..CONFIG_NSID_MAX */
 	const char *device;
 	enum config_cmb cmb;
+	bool polled;         /* I/O by the drive's polled queues */
 	const char *scratch; /* a device that the drive's proof may overwrite, or NULL */
 	bool has_uuid;
 	uint8_t uuid[16]; /* as on the wire (big-endian text order) */

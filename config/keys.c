@@ -118,6 +118,8 @@ static const struct key namespace_keys[] = {
 	{ .name = "cmb", .type = KEY_CHOICE, FIELD(config_namespace, cmb),
 	  .choices = cmb_choices, .dflt = CONFIG_CMB_PREFER,
 	  .help = "whether data is staged in the drive's controller memory buffer" },
+	{ .name = "polled", .type = KEY_BOOL, FIELD(config_namespace, polled),
+	  .help = "whether completions are looked for in the drive's polled queues, which keeps a processor busy" },
 	{ .name = "scratch", .type = KEY_TEXT, FIELD(config_namespace, scratch),
 	  .min = 2, .max = 4095, .wrong = device_wrong,
 	  .form = "an absolute path as in \"/dev/nvme0n1p9\"",

@@ -50,12 +50,12 @@ struct backend_ops {
 
 /**
  * backend_block_open() - a block device, or a regular file (4 KiB blocks), with O_DIRECT on the
- * rings of @reactors. Return: 0; -ENODEV for anything else than a block device or a regular file;
- * -EINVAL if its logical block is not 512 or 4096 bytes; or the errno of open. On failure *@ret_why
- * says what failed.
+ * rings of @reactors. @polled: its completions are looked for and raise no interrupt. Return: 0;
+ * -ENODEV for anything else than a block device or a regular file; -EINVAL if its logical block is
+ * not 512 or 4096 bytes; or the errno of open. On failure *@ret_why says what failed.
  */
 __attribute__((warn_unused_result)) int backend_block_open(const struct reactors *reactors,
-							   const char *path,
+							   const char *path, bool polled,
 							   struct backend **ret_backend,
 							   const char **ret_why);
 

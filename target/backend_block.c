@@ -20,6 +20,7 @@ struct block {
 	char *path;
 	int registered[REACTORS_MAX]; /* the rings' indexes of the descriptor, or -1 */
 	bool file;
+	bool polled;        /* I/O is looked for, the drive raises no interrupt */
 	char identity[128]; /* WWID or the like, "" if it has none */
 };
 
@@ -96,7 +97,7 @@ static void submit_rw(struct nvmf_req *req)
 {
 	struct block *b = block_of(req->ns->backend);
 	struct reactor *r = req->queue->reactor;
-	struct io_uring_sqe *sqe = reactor_sqe(r);
+	struct io_uring_sqe *sqe = b->polled ? reactor_polled_sqe(r) : reactor_sqe(r);
 	uint8_t *data = req->data + req->done_len;
 	uint32_t len = req->len - req->done_len;
 	uint64_t offset = req->offset + req->done_len;
@@ -107,7 +108,8 @@ static void submit_rw(struct nvmf_req *req)
 		io_uring_prep_read(sqe, b->backend.info.fd, data, len, offset);
 	if (req->fua && req->dir == DATA_H2C)
 		sqe->rw_flags = RWF_DSYNC;
-	use_registered(b, r, sqe);
+	if (!b->polled)
+		use_registered(b, r, sqe);
 	io_uring_sqe_set_data(sqe, &req->op);
 }
 
@@ -272,6 +274,42 @@ static void block_close(struct backend *b)
 	free(block_of(b));
 }
 
+struct enabling {
+	struct reactor *reactor;
+	int err;
+};
+
+static void enable_polling(void *arg)
+{
+	struct enabling *e = arg;
+
+	e->err = reactor_enable_polling(e->reactor);
+}
+
+static int use_polled_queues(struct block *b, const char **ret_why)
+{
+	char text[16];
+
+	dev_t dev = makedev(b->backend.info.major, b->backend.info.minor);
+
+	*ret_why = "has no polled queues (of NVMe drives: module parameter nvme.poll_queues)";
+	if (b->file ||
+	    (sysfs_text(dev, "queue/io_poll", text, sizeof(text)) &&
+	     sysfs_text(dev, "../queue/io_poll", text, sizeof(text))) || /* a partition */
+	    strcmp(text, "1") != 0)
+		return -EOPNOTSUPP;
+	*ret_why = "a ring for polled I/O";
+	for (unsigned int i = 0; i < b->reactors->n; i++) {
+		struct enabling e = { .reactor = b->reactors->r[i] };
+
+		reactor_call(e.reactor, enable_polling, &e);
+		if (e.err)
+			return e.err;
+	}
+	b->polled = true;
+	return 0;
+}
+
 /* While our descriptor is open its number is not given to another device (block/genhd.c). */
 static bool block_gone(const struct backend *b)
 {
@@ -317,7 +355,7 @@ static const struct backend_ops block_ops = {
 	.close = block_close,
 };
 
-int backend_block_open(const struct reactors *reactors, const char *path,
+int backend_block_open(const struct reactors *reactors, const char *path, bool polled,
 		       struct backend **ret_backend, const char **ret_why)
 {
 	struct block *b = calloc(1, sizeof(*b));
@@ -333,6 +371,8 @@ int backend_block_open(const struct reactors *reactors, const char *path,
 	b->reactors = reactors;
 	b->path = strdup(path);
 	err = b->path ? open_device(b, ret_why) : -ENOMEM;
+	if (!err && polled)
+		err = use_polled_queues(b, ret_why);
 	if (err) {
 		block_close(&b->backend);
 		return err;

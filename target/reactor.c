@@ -24,18 +24,31 @@ static uint64_t now_ns(void)
 }
 
 /* One at a time, consumed before it is handled: done() may get here again through reactor_sqe(). */
-static unsigned int reap(struct reactor *r)
+static unsigned int reap(struct io_uring *ring)
 {
 	struct io_uring_cqe *cqe;
 	unsigned int n = 0;
 
-	for (; io_uring_peek_cqe(&r->ring, &cqe) == 0; n++) {
+	for (; io_uring_peek_cqe(ring, &cqe) == 0; n++) {
 		struct uring_op *op = io_uring_cqe_get_data(cqe);
 		int res = cqe->res;
 
-		io_uring_cqe_seen(&r->ring, cqe);
+		io_uring_cqe_seen(ring, cqe);
 		op->done(op, res);
 	}
+	return n;
+}
+
+/* The drives whose completions nobody announces: look at their queues (a system call). */
+static unsigned int poll_drives(struct reactor *r)
+{
+	unsigned int n;
+
+	if (r->npolled == 0)
+		return 0;
+	io_uring_submit_and_get_events(&r->polled);
+	n = reap(&r->polled);
+	r->npolled -= n;
 	return n;
 }
 
@@ -60,7 +73,7 @@ unsigned int reactor_run_messages(struct reactor *r)
 static unsigned int one_round(struct reactor *r)
 {
 	struct poller *p;
-	unsigned int n = reap(r);
+	unsigned int n = reap(&r->ring) + poll_drives(r);
 
 	if (__atomic_load_n(&r->has_messages, __ATOMIC_RELAXED))
 		n += reactor_run_messages(r);
@@ -132,6 +145,10 @@ static void on_rounds(struct ev_loop *loop, ev_prepare *w, int revents)
 			note_gap(r);
 			continue;
 		}
+		if (r->npolled) {
+			sched_yield();
+			continue;
+		}
 		LIST_FOREACH (p, &r->pollers, entry)
 			p->arm(p);
 		/* what came before the arming raises no event */
@@ -186,6 +203,17 @@ static int create_ring(struct reactor *r, unsigned int entries)
 	(void)io_uring_register_ring_fd(&r->ring); /* a little faster; 5.18 */
 	r->has_files = io_uring_register_files_sparse(&r->ring, FILES_MAX) == 0; /* 5.19 */
 	return 0;
+}
+
+int reactor_enable_polling(struct reactor *r)
+{
+	int err = 0;
+
+	if (!r->has_polled)
+		err = io_uring_queue_init(r->opts.entries, &r->polled, IORING_SETUP_IOPOLL);
+	if (!err)
+		r->has_polled = true;
+	return err;
 }
 
 int reactor_register_file(struct reactor *r, int fd)
@@ -246,6 +274,8 @@ static void tear_down(struct reactor *r)
 	ev_prepare_stop(r->loop, &r->rounds);
 	ev_loop_destroy(r->loop);
 	io_uring_queue_exit(&r->ring);
+	if (r->has_polled)
+		io_uring_queue_exit(&r->polled);
 	current = NULL;
 }
 
@@ -424,7 +454,17 @@ struct io_uring_sqe *reactor_sqe(struct reactor *r)
 		io_uring_submit(&r->ring);
 		/* the kernel takes no more until completions are consumed (-EBUSY) */
 		if (io_uring_sq_space_left(&r->ring) == 0)
-			reap(r);
+			reap(&r->ring);
 	}
+	return sqe;
+}
+
+struct io_uring_sqe *reactor_polled_sqe(struct reactor *r)
+{
+	struct io_uring_sqe *sqe;
+
+	while (!(sqe = io_uring_get_sqe(&r->polled)))
+		poll_drives(r);
+	r->npolled++;
 	return sqe;
 }

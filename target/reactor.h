@@ -66,6 +66,9 @@ struct reactor {
 	struct reactor_opts opts; /* immutable */
 	struct ev_loop *loop;
 	struct io_uring ring;
+	struct io_uring polled; /* for drives whose completions raise no interrupt */
+	bool has_polled;
+	unsigned int npolled;      /* operations on it */
 	struct provider_set *set;  /* its share of the CMBs; set and owned by main() */
 	struct slot_domain domain; /* its slots */
 	uint64_t work;             /* atomic, see reactor_work() */
@@ -129,6 +132,14 @@ void reactor_add_poller(struct reactor *r, struct poller *p);
 
 /** reactor_remove_poller() - not from within a poller's functions. */
 void reactor_remove_poller(struct poller *p);
+
+/** reactor_enable_polling() - make the ring for polled I/O, if it is not there yet. Reactor-local.
+ * Return: 0 or negative errno. */
+__attribute__((warn_unused_result)) int reactor_enable_polling(struct reactor *r);
+
+/** reactor_polled_sqe() - as reactor_sqe(), on the ring for polled I/O: reads and writes with
+ * O_DIRECT only, and no registered files. While any is out, the reactor does not sleep. */
+struct io_uring_sqe *reactor_polled_sqe(struct reactor *r);
 
 /** reactor_register_file() - have the ring keep @fd, so that an I/O need not look it up. Return:
  * the index for IOSQE_FIXED_FILE, or -1: use the descriptor itself. Reactor-local: the ring takes

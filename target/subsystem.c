@@ -140,15 +140,18 @@ static int open_namespace(struct target *t, struct subsystem *s, struct namespac
 			  const struct config_namespace *conf, struct config_diag *diag)
 {
 	const char *why;
-	int err = backend_block_open(t->reactors, conf->device, &ns->backend, &why);
+	int err = backend_block_open(t->reactors, conf->device, conf->polled, &ns->backend, &why);
 
 	if (err) {
 		*diag = (struct config_diag){ .line = conf->where.line };
 		strlcpy(diag->file, conf->where.file, sizeof(diag->file));
 		snprintf(diag->what, sizeof(diag->what), "namespace %u of %s: %s: %s: %s",
 			 conf->nsid, s->nqn, conf->device, why, strerror(-err));
-		snprintf(diag->fix, sizeof(diag->fix),
-			 "name a block device with blocks of 512 or 4096 bytes, or a file");
+		snprintf(
+			diag->fix, sizeof(diag->fix), "%s",
+			err == -EOPNOTSUPP
+				? "leave polled out"
+				: "name a block device with blocks of 512 or 4096 bytes, or a file");
 		return err;
 	}
 	ns->shard = aligned_alloc(_Alignof(struct ns_shard), t->reactors->n * sizeof(*ns->shard));

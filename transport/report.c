@@ -135,12 +135,27 @@ static void print_reactor(void *arg)
 		print_lane(r->lane[p->reactor], p->out);
 }
 
+/* What they may come to need, not what they use. */
+static void print_queues(const struct transport *tr, FILE *out)
+{
+	const struct conn *c;
+	size_t largest = 0;
+
+	LIST_FOREACH (c, &tr->conns, entry)
+		if (c->mem_reserved > largest)
+			largest = c->mem_reserved;
+	fprintf(out,
+		"queues: %u connections, %zu of %" PRIu64 " KiB; the largest %zu of %" PRIu64
+		" KiB\n",
+		tr->nconns, tr->mem_used / 1024, tr->conf->connection_memory / 1024, largest / 1024,
+		tr->conf->queue_memory / 1024);
+}
+
 void transport_print_staging(const struct transport *tr, FILE *out)
 {
 	const struct rnic *r;
 
-	fprintf(out, "queues: %u connections, %zu of %" PRIu64 " KiB\n", tr->nconns,
-		tr->mem_used / 1024, tr->conf->connection_memory / 1024);
+	print_queues(tr, out);
 	LIST_FOREACH (r, &tr->rnics, entry)
 		if (!r->lane[0]->staging->odp)
 			fprintf(out, "%s: no P2P staging: %s\n", rnic_name(r),

@@ -31,7 +31,7 @@ wait_for() {
 	done
 }
 
-# write_config [CMB-POLICY]: drives A and B as namespaces 1 and 2; DAEMON_SETTINGS and PORT_SETTINGS are put in.
+# write_config [CMB-POLICY]: drives A and B as namespaces 1 and 2; the *_SETTINGS are put in.
 write_config() {
 	cat >"$CONF" <<-END
 		daemon = { ${DAEMON_SETTINGS:-} };
@@ -39,8 +39,8 @@ write_config() {
 		subsystems = ( {
 		  nqn = "$NQN";
 		  allow_any_host = true;
-		  namespaces = ( { nsid = 1; device = "/dev/drive/A"; cmb = "${1:-prefer}"; },
-		                 { nsid = 2; device = "/dev/drive/B"; cmb = "${1:-prefer}"; } );
+		  namespaces = ( { nsid = 1; device = "/dev/drive/A"; cmb = "${1:-prefer}"; ${NAMESPACE_SETTINGS:-} },
+		                 { nsid = 2; device = "/dev/drive/B"; cmb = "${1:-prefer}"; ${NAMESPACE_SETTINGS:-} } );
 		} );
 	END
 }
@@ -61,8 +61,8 @@ daemon_ready_or_dead() {
 # tell_daemon SIGNAL: 0 asks whether it lives.
 tell_daemon() { kill "-$1" "$daemon_pid"; }
 
-# daemon_rss: KiB of memory in use.
-daemon_rss() { awk '/^VmRSS/{print $2}' "/proc/$daemon_pid/status"; }
+# daemon_memory FIELD: KiB, a field of /proc/PID/status as in VmRSS, RssAnon.
+daemon_memory() { awk "/^$1:/{print \$2}" "/proc/$daemon_pid/status"; }
 
 # stop_daemon: SIGTERM, and it must exit with 0. Its table of bytes is in $LOG then.
 stop_daemon() {
