@@ -164,15 +164,25 @@ static struct slot *link_slot(struct slot_cache *c, unsigned int class)
 /* ---- take and give -----------------------------------------------------------------------------
  */
 
-/* What a share has after it may be SHARE times what is free after it. Whoever has nothing may
- * always try. */
+static uint32_t pages_for(size_t len)
+{
+	return UINT32_C(1) << class_of(len);
+}
+
+/* What a share has, and is about to have, after it may be SHARE times what is free after it.
+ * Whoever has nothing may always try. */
 static bool within_share(const struct slot_cache *c, size_t len, const struct slot_share *share)
 {
-	uint32_t need = UINT32_C(1) << class_of(len);
 	uint32_t free = c->provider->max_pages - c->provider->slot_pages;
+	uint32_t need = pages_for(len), has = share->pages + share->queued;
 
-	return !share || share->pages == 0 ||
-	       (free >= need && share->pages + need <= SHARE * (free - need));
+	return has == 0 || (free >= need && has + need <= SHARE * (free - need));
+}
+
+/* Must it wait for its own share, behind those who do already? */
+static bool over_share(const struct slot_cache *c, size_t len, const struct slot_share *share)
+{
+	return share && (!TAILQ_EMPTY(&share->parked) || !within_share(c, len, share));
 }
 
 static struct slot *take(struct slot_cache *c, size_t len, struct slot_share *share)
@@ -211,7 +221,7 @@ static bool others_wait(const struct slot_cache *c)
 
 struct slot *slot_take(struct slot_cache *c, size_t len, struct slot_share *share)
 {
-	if (!within_share(c, len, share) || (!TAILQ_EMPTY(&c->domain->waiters) && others_wait(c))) {
+	if (over_share(c, len, share) || (!TAILQ_EMPTY(&c->domain->waiters) && others_wait(c))) {
 		c->lacking = 0;
 		return NULL;
 	}
@@ -235,37 +245,52 @@ bool slot_possible(const struct slot_cache *c, size_t len)
 	       !hopeless(c);
 }
 
-void slot_wait(struct slot_cache *c, struct slot_waiter *w)
+/* With all others, in the order of arrival. */
+static void join_queue(struct slot_waiter *w)
 {
-	w->cache = c;
-	w->parked =
-		w->share && (!TAILQ_EMPTY(&w->share->parked) || !within_share(c, w->len, w->share));
-	if (w->parked)
-		TAILQ_INSERT_TAIL(&w->share->parked, w, entry);
-	else
-		TAILQ_INSERT_TAIL(&c->domain->waiters, w, entry);
-	c->stats.waits++;
-	c->stats.over_share += w->parked;
+	w->parked = false;
+	TAILQ_INSERT_TAIL(&w->cache->domain->waiters, w, entry);
+	if (w->share)
+		w->share->queued += pages_for(w->len);
 }
 
-void slot_unwait(struct slot_waiter *w)
-{
-	if (w->parked)
-		TAILQ_REMOVE(&w->share->parked, w, entry);
-	else
-		TAILQ_REMOVE(&w->cache->domain->waiters, w, entry);
-}
-
-/* The share has become smaller: who waited for that waits with all others now. (Nobody is parked in
- * a share that has nothing: so a slot always comes back to do this.) */
+/* The share has become smaller: those who waited for that wait with all others now. Nobody is
+ * parked in a share that has nothing out and nobody in the queue, so this is called again. */
 static void unpark(struct slot_share *share)
 {
 	struct slot_waiter *w;
 
 	while ((w = TAILQ_FIRST(&share->parked)) && within_share(w->cache, w->len, share)) {
 		TAILQ_REMOVE(&share->parked, w, entry);
-		w->parked = false;
-		TAILQ_INSERT_TAIL(&w->cache->domain->waiters, w, entry);
+		join_queue(w);
+	}
+}
+
+void slot_wait(struct slot_cache *c, struct slot_waiter *w)
+{
+	w->cache = c;
+	c->domain->nwaiting++;
+	c->stats.waits++;
+	if (over_share(c, w->len, w->share)) {
+		w->parked = true;
+		TAILQ_INSERT_TAIL(&w->share->parked, w, entry);
+		c->stats.over_share++;
+	} else {
+		join_queue(w);
+	}
+}
+
+void slot_unwait(struct slot_waiter *w)
+{
+	w->cache->domain->nwaiting--;
+	if (w->parked) {
+		TAILQ_REMOVE(&w->share->parked, w, entry);
+		return;
+	}
+	TAILQ_REMOVE(&w->cache->domain->waiters, w, entry);
+	if (w->share) {
+		w->share->queued -= pages_for(w->len);
+		unpark(w->share);
 	}
 }
 
@@ -280,14 +305,6 @@ static bool behind_a_blocked_one(const struct slot_cache *c)
 	return false;
 }
 
-/* The share got its due since it came here. */
-static void park_again(struct slot_waiter *w)
-{
-	TAILQ_REMOVE(&w->cache->domain->waiters, w, entry);
-	w->parked = true;
-	TAILQ_INSERT_HEAD(&w->share->parked, w, entry);
-}
-
 static void answer(struct slot_waiter *w, struct slot *slot)
 {
 	slot_unwait(w);
@@ -297,20 +314,16 @@ static void answer(struct slot_waiter *w, struct slot *slot)
 /* The first waiter who can be answered is. False: nobody can. */
 static bool serve_one(struct slot_domain *d)
 {
-	struct slot_waiter *w, *next;
 	struct slot_cache *c;
+	struct slot_waiter *w;
 
 	LIST_FOREACH (c, &d->caches, entry)
 		c->blocked = false;
-	TAILQ_FOREACH_SAFE (w, &d->waiters, entry, next) {
+	TAILQ_FOREACH (w, &d->waiters, entry) {
 		struct slot *slot;
 
 		if (behind_a_blocked_one(w->cache))
 			continue;
-		if (!within_share(w->cache, w->len, w->share)) {
-			park_again(w);
-			continue;
-		}
 		slot = take(w->cache, w->len, w->share);
 		if (slot || hopeless(w->cache)) {
 			answer(w, slot);

@@ -62,7 +62,9 @@ TAILQ_HEAD(slot_waiters, slot_waiter);
 
 /* Reactor-local, see slot_share_init(). */
 struct slot_share {
-	uint32_t pages; /* in slots that are out */
+	/* private: */
+	uint32_t pages;  /* in slots that are out */
+	uint32_t queued; /* wanted by its waiters in the domain's queue */
 	struct slot_waiters parked;
 };
 
@@ -76,6 +78,7 @@ struct slot_stats {
 
 /* All caches of a reactor; embedded, see slot_domain_init(). */
 struct slot_domain {
+	unsigned int nwaiting; /* all who wait: somebody must look for what gives slots back */
 	/* private: */
 	LIST_HEAD(slot_caches, slot_cache) caches;
 	struct slot_waiters waiters;

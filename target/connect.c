@@ -139,7 +139,7 @@ static void finish_connect(struct nvmf_req *req)
 		q->sqsize = (uint16_t)(get16(sqe->sqsize_z) + 1);
 		q->sqflow_disabled = sqe->cattr & CATTR_DISABLE_SQFLOW;
 		q->state = QUEUE_LIVE;
-		ev_timer_stop(q->reactor->loop, &q->connect_timer);
+		reactor_timer_stop(q->reactor, &q->connect_timer);
 	}
 	nvmf_req_complete(req, req->status);
 }

@@ -160,6 +160,7 @@ static void on_connect_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)loop;
 	(void)revents;
+	reactor_timer_stop(q->reactor, w);
 	log_warn("connection from %s sent no Connect command in %d s, disconnecting",
 		 q->remote_address, CONNECT_TIMEOUT_S);
 	q->ops->disconnect(q);
@@ -175,9 +176,8 @@ void nvmf_queue_init(struct nvmf_queue *q)
 	q->sqsize = 0;
 	q->sqhd = 0;
 	q->sqflow_disabled = false;
-	ev_timer_init(&q->connect_timer, on_connect_timeout, CONNECT_TIMEOUT_S, 0);
-	q->connect_timer.data = q;
-	ev_timer_start(q->reactor->loop, &q->connect_timer);
+	reactor_timer_start(q->reactor, &q->connect_timer, on_connect_timeout, CONNECT_TIMEOUT_S,
+			    q);
 }
 
 static void answer_parked(struct controller *c)
@@ -196,7 +196,7 @@ void nvmf_queue_close(struct nvmf_queue *q)
 	if (q->state == QUEUE_CLOSING)
 		return;
 	q->state = QUEUE_CLOSING;
-	ev_timer_stop(q->reactor->loop, &q->connect_timer);
+	reactor_timer_stop(q->reactor, &q->connect_timer);
 	if (is_admin(q) && q->ctrl) {
 		ev_timer_stop(q->reactor->loop, &q->ctrl->kato_timer);
 		answer_parked(q->ctrl);

@@ -2,16 +2,22 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ROUNDS_MAX         64     /* then timers and connections get their turn */
 #define CONTENDED_NS       100000 /* a yield that takes longer: somebody else ran */
 #define CONTENDED_PAUSE_NS 5000000
+#define TIMERS_NS          100000000 /* how often they are looked at */
+#define SUBMIT_BATCH       16        /* not put off any further */
 
 static __thread struct reactor *current;
 
@@ -70,6 +76,13 @@ unsigned int reactor_run_messages(struct reactor *r)
 	return n;
 }
 
+static void submit(struct reactor *r)
+{
+	if (io_uring_sq_ready(&r->ring))
+		io_uring_submit(&r->ring);
+}
+
+/* What is to be submitted may be left for the next round, or for the call that sleeps. */
 static unsigned int one_round(struct reactor *r)
 {
 	struct poller *p;
@@ -81,8 +94,8 @@ static unsigned int one_round(struct reactor *r)
 		n += p->poll(p);
 	LIST_FOREACH (p, &r->pollers, entry)
 		p->flush(p);
-	if (io_uring_sq_ready(&r->ring))
-		io_uring_submit(&r->ring);
+	if (io_uring_sq_ready(&r->ring) >= SUBMIT_BATCH)
+		submit(r);
 	__atomic_store_n(&r->work, r->work + n, __ATOMIC_RELAXED);
 	return n;
 }
@@ -103,6 +116,7 @@ static unsigned int spin(struct reactor *r)
 		r->idle_since = start;
 	if (r->gap_ns > r->opts.poll_ns || start < r->no_spin_before)
 		return 0;
+	submit(r);
 	while (now - start < r->opts.poll_ns && now - start < 2 * r->gap_ns) {
 		sched_yield();
 		yielded = now_ns();
@@ -134,29 +148,86 @@ static void note_gap(struct reactor *r)
 	r->gap_ns = (7 * r->gap_ns + gap) / 8;
 }
 
+static void on_eventfd(struct reactor_watch *w)
+{
+	eventfd_t value;
+
+	(void)eventfd_read(w->fd, &value);
+}
+
+/* Who posts a message either finds us asleep, or we find it before we sleep. */
+static void sleep_in_ring(struct reactor *r)
+{
+	struct __kernel_timespec tick = { .tv_nsec = TIMERS_NS };
+	struct io_uring_cqe *cqe;
+
+	reactor_watch(r, &r->eventfd);
+	__atomic_store_n(&r->asleep, true, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&r->has_messages, __ATOMIC_SEQ_CST))
+		(void)io_uring_submit_and_wait_timeout(&r->ring, &cqe, 1, r->ntimers ? &tick : NULL,
+						       NULL);
+	__atomic_store_n(&r->asleep, false, __ATOMIC_SEQ_CST);
+}
+
+/* Nothing to do. Return: true if there is something since a moment. */
+static bool arm_and_look(struct reactor *r)
+{
+	struct poller *p;
+
+	LIST_FOREACH (p, &r->pollers, entry)
+		p->arm(p);
+	/* what came before the arming raises no event */
+	return one_round(r) > 0;
+}
+
+static bool timers_are_due(struct reactor *r)
+{
+	uint64_t now;
+
+	if (r->ntimers == 0)
+		return false;
+	now = now_ns();
+	if (now - r->timers_seen < TIMERS_NS)
+		return false;
+	r->timers_seen = now;
+	return true;
+}
+
+/* Of reactor 0, libev has its turn now and then; of the others, when a timer may be due. */
+static bool libev_has_its_turn(struct reactor *r, unsigned int rounds)
+{
+	if (rounds % ROUNDS_MAX)
+		return false;
+	return r->opts.index == 0 || r->quitting || timers_are_due(r);
+}
+
 static void on_rounds(struct ev_loop *loop, ev_prepare *w, int revents)
 {
 	struct reactor *r = w->data;
-	struct poller *p;
 
 	(void)revents;
-	for (unsigned int i = 0; i < ROUNDS_MAX; i++) {
+	for (unsigned int i = 1; !libev_has_its_turn(r, i); i++) {
 		if (one_round(r) || spin(r)) {
 			note_gap(r);
 			continue;
 		}
 		if (r->npolled) {
+			submit(r);
 			sched_yield();
 			continue;
 		}
-		LIST_FOREACH (p, &r->pollers, entry)
-			p->arm(p);
-		/* what came before the arming raises no event */
-		if (one_round(r) == 0) {
+		if (arm_and_look(r))
+			continue;
+		if (r->opts.index == 0) {
+			submit(r);
 			ev_idle_stop(loop, &r->busy);
 			return;
 		}
+		if (!r->quitting)
+			sleep_in_ring(r);
+		i = ROUNDS_MAX - 1;
 	}
+	submit(r);
 	ev_idle_start(loop, &r->busy);
 }
 
@@ -184,19 +255,21 @@ static void on_busy(struct ev_loop *loop, ev_idle *w, int revents)
 }
 
 /*
+ * DEFER_TASKRUN (6.1): completions are handled when we ask for them, in batches. It does not go
+ * with sleeping in epoll: the ring's descriptor stays silent (seen on 7.2; docs/performance.md).
  * COOP_TASKRUN (5.19): a completion does not interrupt us while we run, and wakes us when we sleep.
- * With DEFER_TASKRUN only an eventfd would wake us (the ring's own descriptor stays silent, seen
- * on 7.2), which costs a read() for each wakeup: docs/performance.md.
  */
 static int create_ring(struct reactor *r, unsigned int entries)
 {
 	static const unsigned int flags[] = {
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
 		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
 		0,
 	};
 	int err = -EINVAL;
 
-	for (size_t i = 0; err == -EINVAL && i < sizeof(flags) / sizeof(flags[0]); i++)
+	for (size_t i = r->opts.index == 0; err == -EINVAL && i < sizeof(flags) / sizeof(flags[0]);
+	     i++)
 		err = io_uring_queue_init(entries, &r->ring, flags[i]);
 	if (err)
 		return err;
@@ -251,15 +324,19 @@ static int set_up(struct reactor *r)
 		io_uring_queue_exit(&r->ring);
 		return -ENOMEM;
 	}
-	ev_io_init(&r->ring_ready, on_ring_ready, r->ring.ring_fd, EV_READ);
-	ev_io_start(r->loop, &r->ring_ready);
-	ev_async_init(&r->wake, on_wake);
-	ev_async_start(r->loop, &r->wake);
+	if (r->opts.index == 0) {
+		ev_io_init(&r->ring_ready, on_ring_ready, r->ring.ring_fd, EV_READ);
+		ev_io_start(r->loop, &r->ring_ready);
+		ev_async_init(&r->wake, on_wake);
+		ev_async_start(r->loop, &r->wake);
+	}
+	r->eventfd.ready = on_eventfd;
 	ev_idle_init(&r->busy, on_busy);
 	ev_prepare_init(&r->rounds, on_rounds);
 	ev_set_priority(&r->rounds, EV_MINPRI); /* after all others */
 	r->rounds.data = r;
 	ev_prepare_start(r->loop, &r->rounds);
+	ev_ref(r->loop); /* it goes on without a watcher that libev would count */
 	current = r;
 	return 0;
 }
@@ -268,8 +345,11 @@ static void tear_down(struct reactor *r)
 {
 	while (reactor_run_messages(r))
 		;
-	ev_io_stop(r->loop, &r->ring_ready);
-	ev_async_stop(r->loop, &r->wake);
+	reactor_unwatch(r, &r->eventfd);
+	if (r->opts.index == 0) {
+		ev_io_stop(r->loop, &r->ring_ready);
+		ev_async_stop(r->loop, &r->wake);
+	}
 	ev_idle_stop(r->loop, &r->busy);
 	ev_prepare_stop(r->loop, &r->rounds);
 	ev_loop_destroy(r->loop);
@@ -286,6 +366,9 @@ static void *run_thread(void *arg)
 
 	snprintf(name, sizeof(name), "reactor-%u", r->opts.index);
 	(void)pthread_setname_np(pthread_self(), name);
+	/* as the workqueues that the kernel's target runs in (ib-comp-wq: WQ_HIGHPRI); 0 is the
+	 * calling thread; without CAP_SYS_NICE it stays as it is */
+	(void)setpriority(PRIO_PROCESS, 0, -20);
 	if (r->opts.cpu >= 0) {
 		cpu_set_t cpus;
 
@@ -330,6 +413,8 @@ static void free_reactor(struct reactor *r)
 {
 	pthread_mutex_destroy(&r->lock);
 	sem_destroy(&r->started);
+	if (r->eventfd.fd >= 0)
+		close(r->eventfd.fd);
 	free(r);
 }
 
@@ -346,7 +431,11 @@ int reactor_create(const struct reactor_opts *opts, struct reactor **ret_reactor
 	STAILQ_INIT(&r->messages);
 	pthread_mutex_init(&r->lock, NULL);
 	sem_init(&r->started, 0, 0);
-	err = opts->index ? start_thread(r) : set_up(r);
+	r->eventfd.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r->eventfd.fd < 0)
+		err = -errno;
+	else
+		err = opts->index ? start_thread(r) : set_up(r);
 	if (err) {
 		free_reactor(r);
 		return err;
@@ -362,7 +451,10 @@ struct quit {
 
 static void quit(struct message *m)
 {
-	ev_break(((struct quit *)m)->reactor->loop, EVBREAK_ALL);
+	struct reactor *r = ((struct quit *)m)->reactor;
+
+	r->quitting = true;
+	ev_break(r->loop, EVBREAK_ALL);
 }
 
 void reactor_destroy(struct reactor *r)
@@ -397,10 +489,12 @@ void reactor_post(struct reactor *r, struct message *m)
 	pthread_mutex_lock(&r->lock);
 	first = STAILQ_EMPTY(&r->messages);
 	STAILQ_INSERT_TAIL(&r->messages, m, entry);
-	__atomic_store_n(&r->has_messages, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->has_messages, true, __ATOMIC_SEQ_CST);
 	pthread_mutex_unlock(&r->lock);
-	if (first)
+	if (first && r->opts.index == 0)
 		ev_async_send(r->loop, &r->wake);
+	else if (first && __atomic_load_n(&r->asleep, __ATOMIC_SEQ_CST))
+		(void)eventfd_write(r->eventfd.fd, 1);
 }
 
 struct call {
@@ -444,6 +538,70 @@ void reactor_add_poller(struct reactor *r, struct poller *p)
 void reactor_remove_poller(struct poller *p)
 {
 	LIST_REMOVE(p, entry);
+}
+
+static void watched(struct uring_op *op, int res)
+{
+	struct reactor_watch *w = (struct reactor_watch *)op;
+
+	w->pending = false;
+	if (res >= 0)
+		w->ready(w);
+}
+
+void reactor_watch(struct reactor *r, struct reactor_watch *w)
+{
+	struct io_uring_sqe *sqe;
+
+	if (w->pending)
+		return;
+	w->pending = true;
+	w->op.done = watched;
+	sqe = reactor_sqe(r);
+	io_uring_prep_poll_add(sqe, w->fd, POLLIN);
+	io_uring_sqe_set_data(sqe, &w->op);
+}
+
+static void ignore(struct uring_op *op, int res)
+{
+	(void)op;
+	(void)res;
+}
+
+void reactor_unwatch(struct reactor *r, struct reactor_watch *w)
+{
+	static struct uring_op removed = { ignore };
+	struct io_uring_sqe *sqe;
+
+	if (!w->pending)
+		return;
+	sqe = reactor_sqe(r);
+	io_uring_prep_poll_remove(sqe, (uintptr_t)&w->op);
+	io_uring_sqe_set_data(sqe, &removed);
+	while (w->pending) {
+		(void)io_uring_submit_and_wait(&r->ring, 1);
+		reap(&r->ring);
+	}
+}
+
+void reactor_timer_start(struct reactor *r, ev_timer *t,
+			 void (*callback)(struct ev_loop *loop, ev_timer *t, int revents),
+			 double seconds, void *data)
+{
+	reactor_timer_stop(r, t);
+	ev_timer_init(t, callback, seconds, seconds);
+	t->data = data;
+	ev_now_update(r->loop); /* of the others, libev's clock stands still while they sleep */
+	ev_timer_start(r->loop, t);
+	r->ntimers++;
+}
+
+void reactor_timer_stop(struct reactor *r, ev_timer *t)
+{
+	if (!ev_is_active(t))
+		return;
+	ev_timer_stop(r->loop, t);
+	r->ntimers--;
 }
 
 struct io_uring_sqe *reactor_sqe(struct reactor *r)

@@ -12,6 +12,11 @@
  * for each queue pair, one submit for the ring); and again until a round finds nothing. Only then
  * are events asked for. So under load one system call serves many commands, and an idle reactor
  * sleeps.
+ *
+ * Reactor 0 sleeps in libev's epoll, which has the descriptors of many libraries to watch, the
+ * ring's among them. The others sleep in the ring: the system call that waits also submits, and
+ * runs what the kernel had put off for us (IORING_SETUP_DEFER_TASKRUN). They leave it for libev's
+ * timers only.
  */
 #ifndef TARGET_REACTOR_H
 #define TARGET_REACTOR_H
@@ -41,6 +46,14 @@ struct message {
 	/* private: */
 	bool posted; /* and not taken out yet */
 	STAILQ_ENTRY(message) entry;
+};
+
+/* A descriptor that becomes readable; embedded. reactor-local */
+struct reactor_watch {
+	struct uring_op op; /* first */
+	int fd;
+	void (*ready)(struct reactor_watch *w);
+	bool pending; /* ready() will be called */
 };
 
 /* Somebody who has completions to look for; embedded. */
@@ -79,7 +92,12 @@ struct reactor {
 	pthread_mutex_t lock; /* of messages, held for a few instructions, never while calling */
 	STAILQ_HEAD(messages, message) messages;
 	bool has_messages; /* atomic: looked at in every round, without the lock */
-	ev_async wake;
+	bool asleep;       /* atomic: in the ring, and a write to the eventfd wakes it */
+	bool quitting;
+	unsigned int ntimers;
+	uint64_t timers_seen; /* when libev looked at them last */
+	ev_async wake;        /* reactor 0 */
+	struct reactor_watch eventfd;
 	uint64_t files[FILES_MAX / 64]; /* bits: taken */
 	bool has_files;
 	LIST_HEAD(pollers, poller) pollers;
@@ -148,6 +166,24 @@ int reactor_register_file(struct reactor *r, int fd);
 
 /** reactor_update_file() - index @file is @fd from now on; -1: nothing, the index is free. */
 void reactor_update_file(struct reactor *r, int file, int fd);
+
+/** reactor_watch() - have @w->ready() called once when @w->fd is readable; fd and ready are set.
+ * Again while pending: no effect. Reactor-local. */
+void reactor_watch(struct reactor *r, struct reactor_watch *w);
+
+/** reactor_unwatch() - no more. Waits for the ring, and other operations end meanwhile.
+ * Reactor-local. */
+void reactor_unwatch(struct reactor *r, struct reactor_watch *w);
+
+/** reactor_timer_start() - call @t's callback after @seconds, and then as often again, until it is
+ * stopped: so that the reactor knows that there are timers, the callback stops it itself if once is
+ * enough. Its data is @data. Good to a tenth of a second. Reactor-local. */
+void reactor_timer_start(struct reactor *r, ev_timer *t,
+			 void (*callback)(struct ev_loop *loop, ev_timer *t, int revents),
+			 double seconds, void *data);
+
+/** reactor_timer_stop() - also one that never started, if it is zeroed. Reactor-local. */
+void reactor_timer_stop(struct reactor *r, ev_timer *t);
 
 /** reactor_sqe() - a free SQE. The caller prepares it and then sets its data to a struct uring_op,
  * whose done() will be called (maybe from within a later reactor_sqe()). Submits what is queued if

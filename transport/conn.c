@@ -482,7 +482,7 @@ static void last_wqe_reached(struct conn *c)
 	if (c->last_wqe)
 		return;
 	c->last_wqe = true;
-	ev_timer_stop(c->lane->reactor->loop, &c->last_wqe_timer);
+	reactor_timer_stop(c->lane->reactor, &c->last_wqe_timer);
 	lane_drain_recvs(c);
 	conn_check_drained(c);
 }
@@ -520,9 +520,8 @@ static void wait_for_last_wqe(struct conn *c)
 {
 	if (!c->shared_recvs || c->last_wqe)
 		return;
-	ev_timer_init(&c->last_wqe_timer, on_no_last_wqe, LAST_WQE_TIMEOUT_S, 0);
-	c->last_wqe_timer.data = c;
-	ev_timer_start(c->lane->reactor->loop, &c->last_wqe_timer);
+	reactor_timer_start(c->lane->reactor, &c->last_wqe_timer, on_no_last_wqe,
+			    LAST_WQE_TIMEOUT_S, c);
 }
 
 static void drop_pending(struct conn *c)

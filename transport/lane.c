@@ -197,7 +197,7 @@ static void arm_cq(const struct lane *l, struct cq *q)
 static void lane_arm(struct poller *p)
 {
 	struct lane *l = lane_of(p);
-	bool waiting = !TAILQ_EMPTY(&l->reactor->domain.waiters);
+	bool waiting = l->reactor->domain.nwaiting > 0;
 	struct cq_pair *q;
 
 	LIST_FOREACH (q, &l->cqs, entry) {
@@ -206,17 +206,16 @@ static void lane_arm(struct poller *p)
 		    (l->flush_out && q == l->flush_cqs))
 			arm_cq(l, &q->send);
 	}
+	reactor_watch(l->reactor, &l->cq_ready);
 }
 
-/* Only wakes the loop: the rounds poll. */
-static void on_cq_ready(struct ev_loop *loop, ev_io *w, int revents)
+/* Only wakes the reactor: the rounds poll. */
+static void on_cq_ready(struct reactor_watch *w)
 {
-	struct lane *l = w->data;
+	struct lane *l = (struct lane *)((uint8_t *)w - offsetof(struct lane, cq_ready));
 	struct ibv_cq *cq;
 	void *context;
 
-	(void)loop;
-	(void)revents;
 	if (ibv_get_cq_event(l->channel, &cq, &context) == 0) {
 		struct cq *q = context;
 
@@ -339,9 +338,8 @@ static void attach(void *arg)
 {
 	struct lane *l = arg;
 
-	ev_io_init(&l->cq_ready, on_cq_ready, l->channel->fd, EV_READ);
-	l->cq_ready.data = l;
-	ev_io_start(l->reactor->loop, &l->cq_ready);
+	l->cq_ready = (struct reactor_watch){ .fd = l->channel->fd, .ready = on_cq_ready };
+	l->attached = true;
 	l->poller = (struct poller){ .poll = lane_poll, .flush = lane_flush, .arm = lane_arm };
 	reactor_add_poller(l->reactor, &l->poller);
 }
@@ -350,8 +348,8 @@ static void detach(void *arg)
 {
 	struct lane *l = arg;
 
-	ev_io_stop(l->reactor->loop, &l->cq_ready);
 	reactor_remove_poller(&l->poller);
+	reactor_unwatch(l->reactor, &l->cq_ready);
 }
 
 static int create_queues(struct lane *l)
@@ -426,7 +424,7 @@ void lane_destroy(struct lane *l)
 {
 	if (!l)
 		return;
-	if (ev_is_active(&l->cq_ready))
+	if (l->attached)
 		reactor_call(l->reactor, detach, l);
 	loopback_fini(&l->flush);
 	staging_destroy(l->staging);

@@ -79,7 +79,8 @@ struct lane {
 	unsigned int flush_out;
 	uint64_t rdma_flushes, cpu_flushes;
 	bool flush_broken; /* to be made anew when none is out */
-	ev_io cq_ready;
+	struct reactor_watch cq_ready;
+	bool attached;
 };
 
 /* control thread; what lanes look at is immutable */
@@ -170,7 +171,7 @@ struct conn {
 	unsigned int nreqs, nreqs_touched;
 	STAILQ_HEAD(request_list, request) free_reqs;
 	struct recv_list pending; /* capsules that wait for ESTABLISHED or for a request */
-	unsigned int posted_recvs, busy_reqs;
+	unsigned int npending, posted_recvs, busy_reqs;
 	struct recv *recvs; /* NULL: shared */
 	uint8_t *mem;       /* SQEs and in-capsule data of our own receives, CQEs */
 	size_t mem_len, mem_reserved;

@@ -138,17 +138,22 @@ static void print_reactor(void *arg)
 /* What they may come to need, not what they use. */
 static void print_queues(const struct transport *tr, FILE *out)
 {
+	unsigned int n[REACTORS_MAX] = { 0 };
 	const struct conn *c;
 	size_t largest = 0;
 
-	LIST_FOREACH (c, &tr->conns, entry)
+	LIST_FOREACH (c, &tr->conns, entry) {
+		n[c->nvmf.reactor->opts.index]++;
 		if (c->mem_reserved > largest)
 			largest = c->mem_reserved;
+	}
 	fprintf(out,
 		"queues: %u connections, %zu of %" PRIu64 " KiB; the largest %zu of %" PRIu64
 		" KiB\n",
 		tr->nconns, tr->mem_used / 1024, tr->conf->connection_memory / 1024, largest / 1024,
 		tr->conf->queue_memory / 1024);
+	for (unsigned int i = 0; i < tr->reactors->n; i++)
+		fprintf(out, "reactor %u: %u queues\n", i, n[i]);
 }
 
 void transport_print_staging(const struct transport *tr, FILE *out)

@@ -48,7 +48,13 @@ static void capsule_arrived(struct conn *c, struct recv *recv, uint32_t len)
 	recv->conn = c;
 	recv->in_capsule_len = len - (uint32_t)sizeof(struct nvme_sqe);
 	STAILQ_INSERT_TAIL(&c->pending, recv, entry);
-	conn_start_pending(c);
+	c->npending++;
+	/* A host may not have more commands out than its queue has entries; it would take receives
+	 * that others share. */
+	if (c->npending > c->depth)
+		protocol_error(c, "more commands than the queue has entries");
+	else
+		conn_start_pending(c);
 }
 
 static void recv_done(struct wr *wr, const struct ibv_wc *wc)
@@ -124,6 +130,7 @@ void conn_start_pending(struct conn *c)
 		struct recv *recv = STAILQ_FIRST(&c->pending);
 
 		STAILQ_REMOVE_HEAD(&c->pending, entry);
+		c->npending--;
 		start_request(req, recv);
 	}
 

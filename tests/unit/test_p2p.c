@@ -663,12 +663,17 @@ END_TEST
 struct share_waiter {
 	struct test_waiter t; /* first */
 	bool waiting;
+	unsigned int ticket, *last; /* of its share */
 };
 
 static void ready_to_hold(struct slot_waiter *w, struct slot *slot)
 {
+	struct share_waiter *x = (struct share_waiter *)w;
+
 	ready(w, slot);
-	((struct share_waiter *)w)->waiting = false;
+	x->waiting = false;
+	ck_assert_uint_gt(x->ticket, *x->last); /* first come first served */
+	*x->last = x->ticket;
 }
 
 /* Whatever is asked for and given back in whatever order: nobody waits for ever, and no share has
@@ -678,7 +683,7 @@ START_TEST(shares_never_starve_and_never_take_all)
 	struct fixture *f = make_cache(64);
 	static struct share_waiter w[NWAITERS];
 	struct slot_share share[NSHARES];
-	unsigned int nserved = 0, nparked = 0;
+	unsigned int nserved = 0, nparked = 0, last[NSHARES] = { 0 };
 
 	random_state = 7;
 	memset(w, 0, sizeof(w));
@@ -708,6 +713,8 @@ START_TEST(shares_never_starve_and_never_take_all)
 						       .ready = ready_to_hold,
 						       .share = s };
 			x->waiting = true;
+			x->ticket = round + 1;
+			x->last = &last[s - share];
 			slot_wait(f->c, &x->t.w);
 			nparked += x->t.w.parked;
 		}
@@ -727,7 +734,8 @@ START_TEST(shares_never_starve_and_never_take_all)
 	for (int i = 0; i < NWAITERS; i++)
 		ck_assert_msg(!w[i].waiting, "waiter %d waits for ever", i);
 	for (int i = 0; i < NSHARES; i++)
-		ck_assert_uint_eq(share[i].pages, 0);
+		ck_assert_uint_eq(share[i].pages + share[i].queued, 0);
+	ck_assert_uint_eq(f->d.nwaiting, 0);
 	drop_cache(f);
 }
 END_TEST
