@@ -137,11 +137,12 @@ static int create_srq(struct lane *l)
 	struct ibv_srq_init_attr attr = { .srq_context = l };
 	struct srq *s = &l->srq;
 
+	if (l->reactor->opts.index == 0 || r->transport->conf->shared_receives == 0 ||
+	    r->attr.max_srq == 0 || r->attr.max_srq_sge < 2)
+		return 0;
 	s->n = r->transport->conf->shared_receives;
 	if (s->n > (unsigned int)r->attr.max_srq_wr)
 		s->n = (unsigned int)r->attr.max_srq_wr;
-	if (l->reactor->opts.index == 0 || s->n == 0 || r->attr.max_srq_sge < 2)
-		return 0;
 	attr.attr = (struct ibv_srq_attr){ .max_wr = s->n, .max_sge = 2 };
 	s->srq = ibv_create_srq(r->pd, &attr);
 	if (!s->srq)
