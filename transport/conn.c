@@ -71,11 +71,6 @@ static const char *cm_status_text(enum nvme_rdma_cm_status status)
 /* ---- memory -----------------------------------------------------------------------------------
  */
 
-static size_t round_up(size_t n, size_t to)
-{
-	return (n + to - 1) / to * to;
-}
-
 static void *map_anonymous(size_t len)
 {
 	return mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -85,7 +80,7 @@ static void *map_anonymous(size_t len)
 static int reserve_memory(struct conn *c, size_t in_capsule_len)
 {
 	struct transport *tr = c->transport;
-	size_t data = (size_t)c->depth * round_up(in_capsule_len, P2P_PAGE_SIZE);
+	size_t data = recvs_data_len(c->depth, in_capsule_len);
 	size_t len = sizeof(*c) + c->nreqs * (sizeof(struct request) + sizeof(struct nvme_cqe)) +
 		     c->depth * (sizeof(struct recv) + sizeof(struct nvme_sqe)) + data;
 
@@ -108,10 +103,9 @@ static int alloc_memory(struct conn *c, size_t in_capsule_len)
 	unsigned int nrecvs = c->shared_recvs ? 0 : c->depth;
 	size_t sqes = (size_t)nrecvs * sizeof(struct nvme_sqe);
 	size_t cqes = c->send_inline ? 0 : (size_t)c->nreqs * sizeof(struct nvme_cqe);
-	size_t head = round_up(sqes + cqes, P2P_PAGE_SIZE);
-	size_t each = round_up(in_capsule_len, P2P_PAGE_SIZE);
+	size_t head = recvs_head_len(sqes + cqes);
 
-	c->mem_len = head + each * nrecvs;
+	c->mem_len = head + recvs_data_len(nrecvs, in_capsule_len);
 	if (c->mem_len == 0)
 		return 0;
 	c->mem = map_anonymous(c->mem_len);
@@ -124,11 +118,9 @@ static int alloc_memory(struct conn *c, size_t in_capsule_len)
 		return -errno;
 	if (cqes)
 		c->cqes = (struct nvme_cqe *)(c->mem + sqes);
-	for (unsigned int i = 0; i < nrecvs; i++) {
-		recv_init(&c->recvs[i], c->mr, (struct nvme_sqe *)c->mem + i,
-			  in_capsule_len ? c->mem + head + each * i : NULL, in_capsule_len);
+	recvs_init(c->recvs, nrecvs, c->mr, c->mem, head, in_capsule_len);
+	for (unsigned int i = 0; i < nrecvs; i++)
 		c->recvs[i].conn = c;
-	}
 	return 0;
 }
 

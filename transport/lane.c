@@ -101,11 +101,9 @@ void lane_drain_recvs(struct conn *c)
 /* One block: SQEs, then page-aligned in-capsule data. */
 static int map_srq_memory(struct srq *s, struct ibv_pd *pd, size_t in_capsule_len)
 {
-	size_t each = (in_capsule_len + P2P_PAGE_SIZE - 1) / P2P_PAGE_SIZE * P2P_PAGE_SIZE;
-	size_t head = (s->n * sizeof(struct nvme_sqe) + P2P_PAGE_SIZE - 1) / P2P_PAGE_SIZE *
-		      P2P_PAGE_SIZE;
+	size_t head = recvs_head_len(s->n * sizeof(struct nvme_sqe));
 
-	s->mem_len = head + s->n * each;
+	s->mem_len = head + recvs_data_len(s->n, in_capsule_len);
 	s->mem = mmap(NULL, s->mem_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	s->recvs = calloc(s->n, sizeof(*s->recvs));
 	if (s->mem == MAP_FAILED || !s->recvs)
@@ -114,9 +112,7 @@ static int map_srq_memory(struct srq *s, struct ibv_pd *pd, size_t in_capsule_le
 	s->mr = ibv_reg_mr(pd, s->mem, s->mem_len, IBV_ACCESS_LOCAL_WRITE);
 	if (!s->mr)
 		return -errno;
-	for (unsigned int i = 0; i < s->n; i++)
-		recv_init(&s->recvs[i], s->mr, (struct nvme_sqe *)s->mem + i,
-			  in_capsule_len ? s->mem + head + i * each : NULL, in_capsule_len);
+	recvs_init(s->recvs, s->n, s->mr, s->mem, head, in_capsule_len);
 	return 0;
 }
 

@@ -241,6 +241,10 @@ void conn_check_drained(struct conn *c);
 extern const struct nvmf_queue_ops conn_queue_ops;
 void recv_init(struct recv *recv, struct ibv_mr *mr, struct nvme_sqe *sqe, uint8_t *in_capsule,
 	       size_t in_capsule_len);
+size_t recvs_head_len(size_t len);
+size_t recvs_data_len(unsigned int n, size_t in_capsule_len);
+void recvs_init(struct recv *recvs, unsigned int n, struct ibv_mr *mr, uint8_t *mem, size_t head,
+		size_t in_capsule_len);
 int conn_post_recv(struct recv *recv);
 void conn_post_chain(struct conn *c);
 void conn_drop_chain(struct conn *c);

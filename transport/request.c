@@ -97,6 +97,33 @@ void recv_init(struct recv *recv, struct ibv_mr *mr, struct nvme_sqe *sqe, uint8
 					      .num_sge = in_capsule ? 2 : 1 };
 }
 
+/* A registered block begins with the SQEs and whatever else is small, up to a page boundary; then
+ * comes the in-capsule data of each receive, page-aligned. */
+static size_t page_up(size_t len)
+{
+	return (len + P2P_PAGE_SIZE - 1) / P2P_PAGE_SIZE * P2P_PAGE_SIZE;
+}
+
+size_t recvs_head_len(size_t len)
+{
+	return page_up(len);
+}
+
+size_t recvs_data_len(unsigned int n, size_t in_capsule_len)
+{
+	return n * page_up(in_capsule_len);
+}
+
+void recvs_init(struct recv *recvs, unsigned int n, struct ibv_mr *mr, uint8_t *mem, size_t head,
+		size_t in_capsule_len)
+{
+	size_t each = page_up(in_capsule_len);
+
+	for (unsigned int i = 0; i < n; i++)
+		recv_init(&recvs[i], mr, (struct nvme_sqe *)mem + i,
+			  in_capsule_len ? mem + head + each * i : NULL, in_capsule_len);
+}
+
 int conn_post_recv(struct recv *recv)
 {
 	struct ibv_recv_wr *bad;
