@@ -15,6 +15,7 @@ static const char *const place_names[STAGE_NPLACES] = {
 	[STAGE_HOST_EXHAUSTED] = "host: exhausted",
 	[STAGE_HOST_RETRIED] = "host: retried",
 	[STAGE_HOST_IN_CAPSULE] = "host: in capsule",
+	[STAGE_HOST_CPU] = "host: for the CPU",
 	[STAGE_HOST_MTU + IBV_MTU_256] = "host: mtu 256",
 	[STAGE_HOST_MTU + IBV_MTU_512] = "host: mtu 512",
 	[STAGE_HOST_MTU + IBV_MTU_1024] = "host: mtu 1024",

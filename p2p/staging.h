@@ -36,6 +36,7 @@ enum stage_place {
 	STAGE_HOST_EXHAUSTED,          /* all pages of the CMB in use */
 	STAGE_HOST_RETRIED,            /* an I/O in CMB failed and was done again */
 	STAGE_HOST_IN_CAPSULE,         /* the host sent the data in the capsule */
+	STAGE_HOST_CPU,                /* the CPU reads or makes it, no drive */
 	STAGE_HOST_MTU, /* + enum ibv_mtu: the RNIC's proof failed at this path MTU */
 	STAGE_NPLACES = STAGE_HOST_MTU + IBV_MTU_4096 + 1,
 };

@@ -50,7 +50,7 @@ void target_print_accounting(const struct target *t, FILE *out)
 	fprintf(out, "%-40s %4s %-6s %-24s %14s %6s\n", "SUBSYSTEM", "NSID", "DIR", "STAGED IN",
 		"BYTES", "SHARE");
 	for (size_t i = 0; i < t->nsubsystems; i++)
-		for (size_t n = 0; n < t->subsystems[i].nnamespaces; n++)
-			print_namespace(t, &t->subsystems[i].namespaces[n], out);
+		for (size_t n = 0; n < t->subsystems[i]->nnamespaces; n++)
+			print_namespace(t, t->subsystems[i]->namespaces[n], out);
 	fflush(out);
 }

@@ -70,12 +70,37 @@ static uint16_t check_state(const struct nvmf_queue *q, const struct command *cm
 	return NVME_OK;
 }
 
+/* From here on, whoever drains the namespace waits for this command. */
 static uint16_t find_namespace(struct nvmf_req *req)
 {
-	uint32_t nsid = get32(req->sqe->nsid);
+	const struct ns_map_entry *entry = ns_map_find(req->queue->map, get32(req->sqe->nsid));
+	struct ns_shard *shard;
 
-	req->ns = subsystem_namespace(req->queue->subsys, nsid);
-	return req->ns ? NVME_OK : NVME_INVALID_NS | NVME_DNR;
+	if (!entry)
+		return NVME_INVALID_NS | NVME_DNR;
+	if (entry->path_status)
+		return entry->path_status;
+	req->ns = entry->ns;
+	shard = shard_of(req);
+	req->phase = (uint8_t)(shard->phase + 1);
+	shard->in_flight[shard->phase]++;
+	return NVME_OK;
+}
+
+void nvmf_req_drop(struct nvmf_req *req)
+{
+	struct ns_shard *shard;
+	uint8_t phase;
+
+	if (!req->phase || !req->ns)
+		return;
+	shard = shard_of(req);
+	phase = (uint8_t)(req->phase - 1);
+	req->phase = 0;
+	if (--shard->in_flight[phase] == 0 && shard->draining && phase != shard->phase) {
+		shard->draining = false;
+		reactor_post(control_reactor(req->queue->target), &shard->drained);
+	}
 }
 
 uint16_t nvmf_req_check(struct nvmf_req *req)
@@ -87,6 +112,7 @@ uint16_t nvmf_req_check(struct nvmf_req *req)
 
 	req->cmd = cmd;
 	req->ns = NULL;
+	req->phase = 0;
 	req->dir = DATA_NONE;
 	req->len = 0;
 	req->cqe = (struct nvme_cqe){ 0 };
@@ -112,6 +138,66 @@ uint16_t nvmf_req_check(struct nvmf_req *req)
 struct stage_client *nvmf_req_stage(const struct nvmf_req *req)
 {
 	return req->ns ? &shard_of(req)->stage : NULL;
+}
+
+bool nvmf_req_cpu_data(const struct nvmf_req *req)
+{
+	return req->cmd->flags & CMD_CPU_DATA;
+}
+
+/* ---- commands that take the control thread ------------------------------------------------------
+ */
+
+static struct nvmf_req *req_of(struct message *m)
+{
+	return (void *)((uint8_t *)m - offsetof(struct nvmf_req, message));
+}
+
+static void finish(struct nvmf_req *req)
+{
+	if (req->cmd->flags & CMD_NO_CTRL)
+		connect_finish(req);
+	else
+		nvmf_req_complete(req, req->status);
+}
+
+static void on_answer(struct message *m)
+{
+	finish(req_of(m));
+}
+
+void nvmf_req_answer(struct nvmf_req *req, uint16_t status)
+{
+	struct reactor *r = req->queue->reactor;
+
+	req->status = status;
+	if (reactor_is_current(r)) {
+		finish(req);
+		return;
+	}
+	req->message.run = on_answer;
+	reactor_post(r, &req->message);
+}
+
+static void on_question(struct message *m)
+{
+	struct nvmf_req *req = req_of(m);
+	uint16_t status = req->in_control(req);
+
+	if (status != NVME_LATER)
+		nvmf_req_answer(req, status);
+}
+
+void nvmf_req_in_control(struct nvmf_req *req, uint16_t (*fn)(struct nvmf_req *req))
+{
+	struct reactor *control = control_reactor(req->queue->target);
+
+	req->in_control = fn;
+	req->message.run = on_question;
+	if (reactor_is_current(control))
+		on_question(&req->message);
+	else
+		reactor_post(control, &req->message);
 }
 
 void nvmf_req_execute(struct nvmf_req *req)
@@ -150,6 +236,7 @@ void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
 	cqe->status = put16((uint16_t)(status << 1));
 	if (req->ns && req->dir != DATA_NONE)
 		account(req, status);
+	nvmf_req_drop(req);
 	q->ops->respond(req);
 }
 

@@ -51,6 +51,7 @@ static void bind_queue(struct nvmf_req *req, struct controller *c)
 
 	q->ctrl = c;
 	q->subsys = c->subsys;
+	q->map = c->map;
 	q->in_capsule_len = c->in_capsule_len;
 	req->cqe.dw0 = put32(c->cntlid);
 }
@@ -64,12 +65,10 @@ static uint16_t connect_admin(struct nvmf_req *req, const struct nvmf_connect_sq
 	if (le16toh(data->cntlid) != 0xffff) /* dynamic controller model only */
 		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, cntlid));
 
-	int err = controller_create(q->target, s, q, &c);
+	int err = controller_create(q->target, s, q, data->hostnqn, data->hostid, &c);
 
 	if (err)
 		return err == -ENOSPC ? NVME_CONNECT_BUSY : NVME_INTERNAL_ERROR;
-	memcpy(c->hostid, data->hostid, sizeof(c->hostid));
-	strlcpy(c->hostnqn, data->hostnqn, sizeof(c->hostnqn));
 	bind_queue(req, c);
 	controller_start_keep_alive(c, get32(sqe->kato_ms));
 	log_info("controller %u: host %s from %s connected to %s, keep alive %u ms", c->cntlid,
@@ -128,7 +127,7 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 }
 
 /* In the queue's reactor, which may have closed it meanwhile: nvmf_queue_fini() unbinds it then. */
-static void finish_connect(struct nvmf_req *req)
+void connect_finish(struct nvmf_req *req)
 {
 	const struct nvmf_connect_sqe *sqe = (const void *)req->sqe;
 	struct nvmf_queue *q = req->queue;
@@ -144,42 +143,19 @@ static void finish_connect(struct nvmf_req *req)
 	nvmf_req_complete(req, req->status);
 }
 
-static struct nvmf_req *req_of(struct message *m)
-{
-	return (void *)((uint8_t *)m - offsetof(struct nvmf_req, message));
-}
-
-static void answered(struct message *m)
-{
-	finish_connect(req_of(m));
-}
-
-static void asked(struct message *m)
-{
-	struct nvmf_req *req = req_of(m);
-
-	req->status = connect_in_control(req);
-	m->run = answered;
-	reactor_post(req->queue->reactor, m);
-}
-
 void connect_execute(struct nvmf_req *req)
 {
 	const struct nvmf_connect_sqe *sqe = (const void *)req->sqe;
 	const struct nvmf_connect_data *data = (const void *)req->data;
-	struct reactor *control = control_reactor(req->queue->target);
+	uint16_t status =
+		get16(sqe->recfmt) ? NVME_CONNECT_FORMAT | NVME_DNR : check_data(req, data);
 
-	req->status = get16(sqe->recfmt) ? NVME_CONNECT_FORMAT | NVME_DNR : check_data(req, data);
-	if (!req->status)
-		req->status = check_queue(req, sqe);
-	if (!req->status && !reactor_is_current(control)) {
-		req->message.run = asked;
-		reactor_post(control, &req->message);
-		return;
-	}
-	if (!req->status)
-		req->status = connect_in_control(req);
-	finish_connect(req);
+	if (!status)
+		status = check_queue(req, sqe);
+	if (status)
+		nvmf_req_complete(req, status);
+	else
+		nvmf_req_in_control(req, connect_in_control);
 }
 
 /* ---- properties -------------------------------------------------------------------------------

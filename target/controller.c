@@ -39,12 +39,12 @@ bool target_has_controller(const struct target *t, uint16_t cntlid)
  * is back, none is offered, so that small writes go that way too. */
 static uint32_t announced_in_capsule_len(const struct subsystem *s, const struct config_port *port)
 {
-	for (size_t i = 0; i < s->nnamespaces; i++) {
-		const struct stage_target *st = &s->namespaces[i].stage;
+	const struct namespace *ns;
 
-		if (st->nusable || st->reason == STAGE_HOST_LOST || st->policy == STAGE_REQUIRE)
+	FOR_EACH_NAMESPACE (s, ns)
+		if (ns->stage.nusable || ns->stage.reason == STAGE_HOST_LOST ||
+		    ns->stage.policy == STAGE_REQUIRE)
 			return 0;
-	}
 	return port->in_capsule_data_len;
 }
 
@@ -83,7 +83,7 @@ static void on_kato(struct ev_loop *loop, ev_timer *w, int revents)
 }
 
 int controller_create(struct target *t, struct subsystem *s, struct nvmf_queue *admin,
-		      struct controller **ret_ctrl)
+		      const char *hostnqn, const uint8_t hostid[16], struct controller **ret_ctrl)
 {
 	struct controller *c = calloc(1, sizeof(*c));
 
@@ -91,8 +91,16 @@ int controller_create(struct target *t, struct subsystem *s, struct nvmf_queue *
 		return -ENOMEM;
 	c->target = t;
 	c->subsys = s;
+	memcpy(c->hostid, hostid, sizeof(c->hostid));
+	strlcpy(c->hostnqn, hostnqn, sizeof(c->hostnqn));
+	c->map = ns_map_create(c);
+	if (!c->map) {
+		free(c);
+		return -ENOMEM;
+	}
 	c->cntlid = take_cntlid(t, c);
 	if (c->cntlid == 0) {
+		free(c->map);
 		free(c);
 		return -ENOSPC;
 	}
@@ -117,6 +125,7 @@ void controller_put(struct controller *c)
 	ev_timer_stop(control_reactor(c->target)->loop, &c->kato_timer);
 	c->target->by_cntlid[c->cntlid] = NULL;
 	LIST_REMOVE(c, entry);
+	free(c->map);
 	free(c);
 }
 
@@ -171,6 +180,7 @@ void nvmf_queue_init(struct nvmf_queue *q)
 	q->state = QUEUE_WAIT_CONNECT;
 	q->ctrl = NULL;
 	q->subsys = NULL;
+	q->map = NULL;
 	q->alive = false;
 	q->disconnect_posted = false;
 	q->sqsize = 0;
@@ -178,17 +188,6 @@ void nvmf_queue_init(struct nvmf_queue *q)
 	q->sqflow_disabled = false;
 	reactor_timer_start(q->reactor, &q->connect_timer, on_connect_timeout, CONNECT_TIMEOUT_S,
 			    q);
-}
-
-static void answer_parked(struct controller *c)
-{
-	struct nvmf_req *req;
-
-	while ((req = TAILQ_FIRST(&c->aers))) {
-		TAILQ_REMOVE(&c->aers, req, entry);
-		c->naers--;
-		nvmf_req_complete(req, NVME_ABORTED_SQ_DELETION);
-	}
 }
 
 void nvmf_queue_close(struct nvmf_queue *q)
@@ -199,7 +198,7 @@ void nvmf_queue_close(struct nvmf_queue *q)
 	reactor_timer_stop(q->reactor, &q->connect_timer);
 	if (is_admin(q) && q->ctrl) {
 		ev_timer_stop(q->reactor->loop, &q->ctrl->kato_timer);
-		answer_parked(q->ctrl);
+		events_reset(q->ctrl, NVME_ABORTED_SQ_DELETION);
 	}
 }
 
@@ -243,18 +242,6 @@ void nvmf_queue_fini(struct nvmf_queue *q)
 
 /* ---- commands that are about the controller itself ---------------------------------------------
  */
-
-void async_event_request(struct nvmf_req *req)
-{
-	struct controller *c = req->queue->ctrl;
-
-	if (c->naers == AER_MAX) {
-		nvmf_req_complete(req, NVME_AER_LIMIT | NVME_DNR);
-		return;
-	}
-	c->naers++;
-	TAILQ_INSERT_TAIL(&c->aers, req, entry);
-}
 
 void keep_alive(struct nvmf_req *req)
 {

@@ -11,7 +11,7 @@
 
 #define ADMIN_QUEUE_DEPTH 32              /* the least an admin queue has: Base 2.1, 6.3 */
 #define IO_QUEUES_MAX     IO_QUEUE_ID_MAX /* per controller */
-#define AER_MAX           4               /* AERL + 1 */
+#define AER_MAX           8               /* AERL + 1 */
 #define CNTLID_MAX        0xffef          /* Base 2.1, 3.1.3 */
 #define NVME_VERSION      0x20000         /* 2.0.0 */
 #define KAS_100MS         10              /* keep alive granularity: 1 s */
@@ -35,26 +35,58 @@ struct stage_account {
 	uint64_t errors;
 };
 
-/* reactor-local: a namespace as one reactor uses it */
+/*
+ * reactor-local: a namespace as one reactor uses it
+ *
+ * Commands on it are counted in one of two phases. To wait for all that are in flight, the phase is
+ * switched and the former one's count falls to 0: see namespace_drain().
+ */
 struct ns_shard {
 	struct stage_client stage;
 	struct stage_account account[2]; /* [dir - 1] */
 	uint32_t failed; /* atomic: CMBs that an I/O failed in; the control thread takes them */
+	uint32_t in_flight[2];
+	uint8_t phase;
+	bool draining;               /* in_flight[!phase] falls to 0: tell */
+	struct range_lock *lock;     /* NULL: no blocks are locked */
+	struct nvmf_req_list parked; /* commands that wait for the lock */
+	struct message drained;
+	struct namespace *ns;
 } __attribute__((aligned(64)));
 
-/* immutable after target_create(), but for the shards and what the control thread proves */
+/* control thread: who waits until the commands that are in flight on a namespace have ended */
+struct drain {
+	void (*done)(struct drain *d);
+	STAILQ_ENTRY(drain) entry;
+};
+
+/* Control thread, but for the shards. Its address stays. What reactors look at changes by message
+ * only. */
 struct namespace
 {
 	const struct config_namespace *conf;
+	struct target *target;
 	struct subsystem *subsys;
 	uint32_t nsid;
 	struct backend *backend;
-	uint64_t nlb;
+	uint64_t nlb; /* atomic: a device may be resized */
 	uint8_t lba_shift;
 	uuid_t uuid;
-	struct stage_target stage; /* control thread */
-	int scratch_fd;            /* -1: none */
-	struct ns_shard *shard;    /* [reactor] */
+	struct stage_target stage;
+	int scratch_fd;                        /* -1: none */
+	struct ns_shard *shard;                /* [reactor] */
+	STAILQ_HEAD(drain_list, drain) drains; /* the first one is under way */
+	unsigned int draining_shards;
+	STAILQ_HEAD(lock_list, range_lock) locks; /* the first one is held, or about to be */
+};
+
+/* immutable: the namespaces that a controller's host sees, by nsid */
+struct ns_map {
+	uint32_t n; /* entries: the largest nsid + 1 */
+	struct ns_map_entry {
+		struct namespace *ns; /* NULL: none there */
+		uint16_t path_status; /* what commands are answered with on this path; NVME_OK */
+	} entry[];
 };
 
 struct subsystem {
@@ -62,7 +94,7 @@ struct subsystem {
 	const char *nqn;
 	bool discovery;
 	char serial[CONFIG_SERIAL_MAX + 1];
-	struct namespace *namespaces;
+	struct namespace **namespaces; /* ascending nsid */
 	size_t nnamespaces;
 	LIST_HEAD(controller_list, controller) controllers;
 };
@@ -85,9 +117,13 @@ struct controller {
 	/* features */
 	uint32_t aec;
 	uint16_t nqueues; /* I/O queues granted */
-	/* async events */
-	TAILQ_HEAD(nvmf_req_list, nvmf_req) aers;
+	/* async events: bits of enum nvme_event */
+	struct nvmf_req_list aers;
 	unsigned int naers;
+	uint32_t events_pending; /* to be told when there is an AER */
+	uint32_t events_masked;  /* told; not again until the host has read the log page */
+	uint64_t changed_ns[CONFIG_NSID_MAX / 64 + 1]; /* bits by nsid: log page 04h */
+	struct ns_map *map;                            /* as all its queues have it */
 	/* queues */
 	struct nvmf_queue *admin;
 	LIST_HEAD(nvmf_queue_list, nvmf_queue) queues; /* I/O queues */
@@ -103,8 +139,8 @@ struct target {
 	void (*trouble)(void *arg); /* may be NULL */
 	void *trouble_arg;
 	struct message trouble_message;
-	bool trouble_posted;          /* atomic */
-	struct subsystem *subsystems; /* [0] is discovery */
+	bool trouble_posted;           /* atomic */
+	struct subsystem **subsystems; /* [0] is discovery */
 	size_t nsubsystems;
 	uint32_t mdts_len; /* bytes */
 	uint16_t next_cntlid;
@@ -118,6 +154,8 @@ enum {
 	CMD_DISCOVERY = 1 << 1, /* a discovery controller has it too */
 	CMD_BEFORE_EN = 1 << 2, /* allowed while CC.EN is 0 */
 	CMD_NO_CTRL = 1 << 3,   /* allowed before Connect */
+	CMD_CPU_DATA = 1 << 4,  /* the CPU reads or makes the payload: host memory */
+	CMD_WRITES = 1 << 5,    /* changes blocks: waits while they are locked */
 };
 
 /* Commands Supported and Effects data structure: Base 5.1.12.1.6 */
@@ -137,11 +175,95 @@ extern const struct command admin_commands[256];
 extern const struct command io_commands[256];
 extern const struct command fabrics_commands[256];
 
+/* Answer of a command that will be completed later. No status of NVMe (Base 4.2.3: 15 bits). */
+#define NVME_LATER 0xffff
+
+/* command.c: have @fn run in the control thread, and complete @req, in its own reactor, with the
+ * status it returns; NVME_LATER: nvmf_req_answer() does it. */
+void nvmf_req_in_control(struct nvmf_req *req, uint16_t (*fn)(struct nvmf_req *req));
+
+/* command.c: complete a request of any reactor. Control thread. */
+void nvmf_req_answer(struct nvmf_req *req, uint16_t status);
+
+/* ---- asynchronous events: aer.c -----------------------------------------------------------------
+ */
+
+enum nvme_event {
+	EVENT_NS_CHANGED,
+	EVENT_ANA_CHANGED,
+	EVENT_DISCOVERY_CHANGED,
+	EVENT_RESERVATION,
+	EVENT_SMART_RELIABILITY,
+	EVENT_SMART_TEMPERATURE,
+	EVENT_SMART_SPARE,
+	NVME_NEVENTS,
+};
+
+/* Tell the host, if it wants to know and was not told since it read the log page last. Control
+ * thread, as all of these. */
+void controller_event(struct controller *c, enum nvme_event event);
+void subsystem_event(struct subsystem *s, enum nvme_event event);
+/* A namespace of this controller came, went or changed. */
+void controller_ns_changed(struct controller *c, uint32_t nsid);
+/* The log page @lid was read, without RAE: what it tells about may be told again. */
+void events_unmask(struct controller *c, uint8_t lid);
+/* A controller reset: nothing is pending or masked, AERs are answered with @status. */
+void events_reset(struct controller *c, uint16_t status);
+/* Bits of Asynchronous Event Configuration that this controller knows: what OAES says, and the
+ * SMART warnings. */
+uint32_t events_supported(const struct controller *c);
+
+/* ---- namespaces: namespace.c, ns_map.c ----------------------------------------------------------
+ */
+
+#define FOR_EACH_NAMESPACE(s, ns)                                                                  \
+	for (size_t i_##ns = 0; i_##ns < (s)->nnamespaces && ((ns) = (s)->namespaces[i_##ns]);     \
+	     i_##ns++)
+
+/* Open the device, prove its staging. On failure @diag says why. */
+__attribute__((warn_unused_result)) int namespace_open(struct target *t, struct subsystem *s,
+						       const struct config_namespace *conf,
+						       struct namespace **ret_ns,
+						       struct config_diag *diag);
+/* Nothing may be in flight on it. NULL is fine. */
+void namespace_close(struct namespace *ns);
+/* Give every reactor its copy of what the proofs found. */
+void target_publish_views(struct target *t);
+/* The control thread's message of trouble with an I/O. */
+void target_on_trouble_message(struct message *m);
+
+/* subsystem.c: a stable UUID of a name of ours */
+void derive_uuid(const char *name, uuid_t ret);
+
+/* Call @d->done(), in the control thread, when every command that is in flight on @ns now has
+ * ended. Those that come later are not waited for. */
+void namespace_drain(struct namespace *ns, struct drain *d);
+
+/* The message that a shard's former phase is over. */
+void namespace_shard_drained(struct message *m);
+
+/* The map for @c as things are; NULL: no memory. */
+struct ns_map *ns_map_create(const struct controller *c);
+/* Namespaces, access or ANA states changed: every controller's queues get new maps. Nobody uses an
+ * old one when this returns, but requests in flight keep their namespaces. */
+int target_remap(struct target *t);
+
+static inline const struct ns_map_entry *ns_map_find(const struct ns_map *map, uint32_t nsid)
+{
+	return nsid < map->n && map->entry[nsid].ns ? &map->entry[nsid] : NULL;
+}
+
+static inline uint64_t ns_nlb(const struct namespace *ns)
+{
+	return __atomic_load_n(&ns->nlb, __ATOMIC_RELAXED);
+}
+
 /* ---- the chapters -----------------------------------------------------------------------------
  */
 
 uint16_t connect_length(struct nvmf_req *req, uint32_t *ret_len);
 void connect_execute(struct nvmf_req *req);
+void connect_finish(struct nvmf_req *req);
 void property_get(struct nvmf_req *req);
 void property_set(struct nvmf_req *req);
 
@@ -162,6 +284,8 @@ void *discovery_log(const struct nvmf_queue *q, size_t *ret_len);
 /* controller.c */
 __attribute__((warn_unused_result)) int controller_create(struct target *t, struct subsystem *s,
 							  struct nvmf_queue *admin,
+							  const char *hostnqn,
+							  const uint8_t hostid[16],
 							  struct controller **ret_ctrl);
 void controller_put(struct controller *c);
 void controller_start_keep_alive(struct controller *c, uint32_t kato_ms);
@@ -188,6 +312,7 @@ struct subsystem *subsystem_find(struct target *t, const char *nqn);
 bool subsystem_on_port(const struct subsystem *s, const struct config_port *port);
 bool subsystem_allows(const struct subsystem *s, const char *hostnqn);
 struct namespace *subsystem_namespace(const struct subsystem *s, uint32_t nsid);
+bool subsystem_shows(const struct subsystem *s, const struct namespace *ns, const char *hostnqn);
 
 static inline struct reactor *control_reactor(const struct target *t)
 {

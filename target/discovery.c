@@ -41,7 +41,7 @@ static size_t fill(struct nvmf_discovery_log *log, const struct nvmf_queue *q)
 	size_t n = 0;
 
 	for (size_t i = 0; i < t->nsubsystems; i++) {
-		const struct subsystem *s = &t->subsystems[i];
+		const struct subsystem *s = t->subsystems[i];
 
 		if (!subsystem_allows(s, q->ctrl->hostnqn))
 			continue;

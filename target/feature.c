@@ -12,8 +12,10 @@ struct feature {
 
 static uint32_t get_write_cache(const struct controller *c)
 {
-	for (size_t i = 0; i < c->subsys->nnamespaces; i++)
-		if (c->subsys->namespaces[i].backend->info.write_cache)
+	const struct namespace *ns;
+
+	FOR_EACH_NAMESPACE (c->subsys, ns)
+		if (ns->backend->info.write_cache)
 			return 1;
 	return 0;
 }
@@ -44,10 +46,8 @@ static uint32_t get_async_config(const struct controller *c)
 
 static uint16_t set_async_config(struct controller *c, uint32_t dw11, uint32_t *ret_dw0)
 {
-	uint32_t supported = c->subsys->discovery ? UINT32_C(1) << 31 : UINT32_C(1) << 8;
-
 	(void)ret_dw0;
-	if (dw11 & ~(supported | 0xff)) /* the low byte: SMART warnings, which never come */
+	if (dw11 & ~events_supported(c))
 		return NVME_INVALID_FIELD | NVME_DNR;
 	c->aec = dw11;
 	return NVME_OK;

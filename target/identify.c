@@ -15,8 +15,10 @@ uint16_t identify_length(struct nvmf_req *req, uint32_t *ret_len)
 
 static bool any_write_cache(const struct subsystem *s)
 {
-	for (size_t i = 0; i < s->nnamespaces; i++)
-		if (s->namespaces[i].backend->info.write_cache)
+	const struct namespace *ns;
+
+	FOR_EACH_NAMESPACE (s, ns)
+		if (ns->backend->info.write_cache)
 			return true;
 	return false;
 }
@@ -76,12 +78,14 @@ static uint16_t identify_controller(struct nvmf_req *req, void *buf)
  * the answer is zeros. */
 static uint16_t named_namespace(struct nvmf_req *req, struct namespace **ret)
 {
+	const struct ns_map_entry *entry;
 	uint32_t nsid = get32(req->sqe->nsid);
 
 	*ret = NULL;
 	if (nsid == 0 || nsid > CONFIG_NSID_MAX)
 		return NVME_INVALID_NS | NVME_DNR;
-	*ret = subsystem_namespace(req->queue->ctrl->subsys, nsid);
+	entry = ns_map_find(req->queue->ctrl->map, nsid);
+	*ret = entry ? entry->ns : NULL;
 	return NVME_OK;
 }
 
@@ -93,7 +97,7 @@ static uint16_t identify_namespace(struct nvmf_req *req, void *buf)
 
 	if (status || !ns)
 		return status;
-	id->nsze = htole64(ns->nlb);
+	id->nsze = htole64(ns_nlb(ns));
 	id->ncap = id->nsze;
 	id->nuse = id->nsze;
 	id->nmic = 1; /* shared */
@@ -116,15 +120,15 @@ static uint16_t identify_namespace_independent(struct nvmf_req *req, void *buf)
 
 static uint16_t identify_active_list(struct nvmf_req *req, void *buf)
 {
-	const struct subsystem *s = req->queue->ctrl->subsys;
+	const struct ns_map *map = req->queue->ctrl->map;
 	uint32_t after = get32(req->sqe->nsid), n = 0;
 	le32 *list = buf;
 
 	if (after >= 0xfffffffe)
 		return NVME_INVALID_NS | NVME_DNR;
-	for (size_t i = 0; i < s->nnamespaces && n < IDENTIFY_LEN / sizeof(*list); i++)
-		if (s->namespaces[i].nsid > after)
-			list[n++] = put32(s->namespaces[i].nsid);
+	for (uint32_t nsid = after + 1; nsid < map->n && n < IDENTIFY_LEN / sizeof(*list); nsid++)
+		if (map->entry[nsid].ns)
+			list[n++] = put32(nsid);
 	return NVME_OK;
 }
 

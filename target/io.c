@@ -12,9 +12,9 @@ uint16_t rw_length(struct nvmf_req *req, uint32_t *ret_len)
 {
 	const struct namespace *ns = req->ns;
 	uint32_t nlb = (get32(req->sqe->cdw12) & 0xffff) + 1;
-	uint64_t len = (uint64_t)nlb << ns->lba_shift;
+	uint64_t len = (uint64_t)nlb << ns->lba_shift, size = ns_nlb(ns);
 
-	if (nlb > ns->nlb || slba_of(req) > ns->nlb - nlb)
+	if (nlb > size || slba_of(req) > size - nlb)
 		return NVME_LBA_OUT_OF_RANGE | NVME_DNR;
 	if (len > req->queue->target->mdts_len)
 		return NVME_INVALID_FIELD | NVME_DNR;

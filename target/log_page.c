@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOG_RAE (UINT32_C(1) << 15) /* retain asynchronous event */
+
 struct log_page {
 	const char *name;
 	/* The whole page, allocated; NULL: no memory. */
@@ -83,17 +85,16 @@ static uint64_t bytes_in(const struct stage_account *a)
 static void *smart_page(struct nvmf_req *req, size_t *ret_len)
 {
 	struct nvme_smart_log *log = zeroed(sizeof(*log), ret_len);
-	const struct subsystem *s = req->queue->ctrl->subsys;
+	const struct namespace *ns;
 	uint64_t bytes[2] = { 0 }, commands[2] = { 0 };
 
 	if (!log)
 		return NULL;
-	for (size_t i = 0; i < s->nnamespaces; i++)
+	FOR_EACH_NAMESPACE (req->queue->ctrl->subsys, ns)
 		for (int dir = 0; dir < 2; dir++) {
 			struct stage_account a;
 
-			namespace_account(req->queue->target, &s->namespaces[i],
-					  (enum data_dir)(dir + 1), &a);
+			namespace_account(req->queue->target, ns, (enum data_dir)(dir + 1), &a);
 			bytes[dir] += bytes_in(&a);
 			commands[dir] += a.commands;
 		}
@@ -181,5 +182,7 @@ void log_page_execute(struct nvmf_req *req)
 	memcpy(req->data, whole + offset, n);
 	memset(req->data + n, 0, req->len - n);
 	free(whole);
+	if (!(get32(req->sqe->cdw10) & LOG_RAE))
+		events_unmask(req->queue->ctrl, lid_of(req));
 	nvmf_req_complete(req, NVME_OK);
 }

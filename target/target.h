@@ -32,6 +32,7 @@ struct controller;
 struct target;
 struct namespace;
 struct command;
+struct ns_map;
 
 enum data_dir {
 	DATA_NONE,
@@ -56,13 +57,16 @@ struct nvmf_req {
 
 	/* private: of whoever executes it */
 	struct uring_op op;
-	struct message message; /* Connect: to the control thread and back */
+	struct message message; /* to the control thread and back */
+	uint16_t (*in_control)(struct nvmf_req *req);
 	uint16_t status;
+	uint8_t phase; /* of ns_shard.in_flight, plus 1; 0: not counted */
 	uint32_t done_len;
 	bool fua;
 	uint64_t offset;
-	TAILQ_ENTRY(nvmf_req) entry; /* parked AERs */
+	TAILQ_ENTRY(nvmf_req) entry; /* parked: AERs, and what waits for locked blocks */
 };
+TAILQ_HEAD(nvmf_req_list, nvmf_req);
 
 struct nvmf_queue_ops {
 	/* The CQE is ready and, for DATA_C2H with status 0, so are len bytes of data. */
@@ -101,6 +105,7 @@ struct nvmf_queue {
 	bool sqflow_disabled;
 	bool alive; /* atomic: there was a command since the keep alive timer looked */
 	struct subsystem *subsys; /* NULL until Connect succeeded */
+	const struct ns_map *map; /* the namespaces it may use; replaced by the control thread */
 	uint32_t in_capsule_len;
 	ev_timer connect_timer;
 	/* private, control thread: */
@@ -182,8 +187,16 @@ void nvmf_queue_fini(struct nvmf_queue *q);
  */
 __attribute__((warn_unused_result)) uint16_t nvmf_req_check(struct nvmf_req *req);
 
-/** nvmf_req_stage() - where this request's payload may be staged; NULL: memory the CPU can use. */
+/** nvmf_req_stage() - whose staging this request's payload uses; NULL: nobody's, host memory. */
 struct stage_client *nvmf_req_stage(const struct nvmf_req *req);
+
+/** nvmf_req_cpu_data() - does the CPU read or make the payload? Then it is staged in host memory.
+ */
+bool nvmf_req_cpu_data(const struct nvmf_req *req);
+
+/** nvmf_req_drop() - the transport gives up a request that passed nvmf_req_check() and will not be
+ * completed, because its queue dies. Fine after nvmf_req_complete() too. */
+void nvmf_req_drop(struct nvmf_req *req);
 
 /** nvmf_req_execute() - run a request that nvmf_req_check() accepted and whose data is in place.
  * respond() may be called before this returns. */

@@ -267,6 +267,7 @@ static void release(struct request *req)
 	struct conn *c = req->conn;
 
 	set_state(req, REQ_FREE);
+	nvmf_req_drop(&req->nvmf);
 	done_with_recv(req);
 	give_slot(req);
 	c->busy_reqs--;
@@ -446,8 +447,12 @@ static void staged(struct request *req, const struct stage_result *r)
 
 static void stage(struct request *req)
 {
-	struct stage_result r = staging_take(req->conn->lane->staging, nvmf_req_stage(&req->nvmf),
-					     req->conn->path_mtu, req->nvmf.len);
+	struct staging *st = req->conn->lane->staging;
+	struct stage_client *client = nvmf_req_stage(&req->nvmf);
+	struct stage_result r =
+		nvmf_req_cpu_data(&req->nvmf)
+			? staging_take_host(st, client, STAGE_HOST_CPU, req->nvmf.len)
+			: staging_take(st, client, req->conn->path_mtu, req->nvmf.len);
 
 	staged(req, &r);
 }

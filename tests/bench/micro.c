@@ -85,13 +85,16 @@ static struct namespace ns = { .conf = &ns_conf,
 			       .shard = shard,
 			       .nlb = 1 << 21,
 			       .lba_shift = 9 };
+static struct namespace *nss[] = { &ns };
 static struct subsystem subsys = {
-	.conf = &subsys_conf, .nqn = NQN, .namespaces = &ns, .nnamespaces = 1
+	.conf = &subsys_conf, .nqn = NQN, .namespaces = nss, .nnamespaces = 1
 };
+static struct subsystem *subsystems[] = { &subsys };
+static struct ns_map *map;
 static struct reactor *control;
 static struct reactors reactors;
 static struct target target = {
-	.mdts_len = 1 << 20, .subsystems = &subsys, .nsubsystems = 1, .reactors = &reactors
+	.mdts_len = 1 << 20, .subsystems = subsystems, .nsubsystems = 1, .reactors = &reactors
 };
 static struct nvmf_req *answered;
 
@@ -108,6 +111,7 @@ static struct nvmf_queue live_queue(const struct nvmf_queue_ops *ops)
 				    .target = &target,
 				    .reactor = control,
 				    .subsys = &subsys,
+				    .map = map,
 				    .state = QUEUE_LIVE,
 				    .qid = 1,
 				    .depth = 128,
@@ -278,6 +282,9 @@ int main(int argc, char **argv)
 	reactors.r[0] = control;
 	reactors.n = 1;
 	ns.subsys = &subsys;
+	map = ns_map_create(&(struct controller){ .subsys = &subsys });
+	if (!map)
+		return 1;
 	for (int i = 0; i < 2; i++)
 		stage_client_init(&shard[i].stage);
 	check(window_create_pinned(NULL, 1 << 20, &pinned) == 0, "no memory");

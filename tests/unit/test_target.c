@@ -851,7 +851,7 @@ START_TEST(written_bytes_are_in_the_file_and_read_back)
 	ck_assert_uint_eq(run(q, &x), NVME_OK);
 	ck_assert_mem_eq(data, want, sizeof(want));
 	/* the accounting knows */
-	const struct namespace *ns = subsystem_namespace(&target->subsystems[1], 1);
+	const struct namespace *ns = subsystem_namespace(target->subsystems[1], 1);
 
 	for (enum data_dir dir = DATA_H2C; dir <= DATA_C2H; dir++) {
 		struct stage_account a;
@@ -871,7 +871,10 @@ START_TEST(namespaces_are_found_by_number_with_gaps_and_without)
 	struct namespace ns[5] = {
 		{ .nsid = 1 }, { .nsid = 2 }, { .nsid = 7 }, { .nsid = 8 }, { .nsid = 1024 }
 	};
-	struct subsystem s = { .namespaces = ns, .nnamespaces = 5 };
+	struct namespace *list[5] = { &ns[0], &ns[1], &ns[2], &ns[3], &ns[4] };
+	struct subsystem s = { .namespaces = list, .nnamespaces = 5 };
+	struct controller c = { .subsys = &s };
+	struct ns_map *map = ns_map_create(&c);
 
 	for (uint32_t nsid = 0; nsid <= 1025; nsid++) {
 		struct namespace *want = NULL;
@@ -880,10 +883,20 @@ START_TEST(namespaces_are_found_by_number_with_gaps_and_without)
 			if (ns[i].nsid == nsid)
 				want = &ns[i];
 		ck_assert_ptr_eq(subsystem_namespace(&s, nsid), want);
+
+		const struct ns_map_entry *e = ns_map_find(map, nsid);
+
+		ck_assert_ptr_eq(e ? e->ns : NULL, want);
 	}
 	ck_assert_ptr_null(subsystem_namespace(&s, UINT32_MAX));
+	ck_assert_ptr_null(ns_map_find(map, UINT32_MAX));
+	free(map);
 	s.nnamespaces = 0;
 	ck_assert_ptr_null(subsystem_namespace(&s, 1));
+	map = ns_map_create(&c);
+	ck_assert_ptr_null(ns_map_find(map, 0));
+	ck_assert_ptr_null(ns_map_find(map, 1));
+	free(map);
 }
 END_TEST
 
@@ -915,7 +928,7 @@ START_TEST(io_that_failed_in_a_cmb_is_done_again_in_host_memory)
 	};
 	uint16_t cntlid;
 	struct nvmf_queue *admin = open_enabled(&cntlid);
-	struct namespace *ns = subsystem_namespace(&target->subsystems[1], 1);
+	struct namespace *ns = subsystem_namespace(target->subsystems[1], 1);
 	struct provider cmb = { .kind = PROVIDER_CMB, .name = "0000:03:00.0" };
 
 	target_on_trouble(target, count_trouble, NULL);

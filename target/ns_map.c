@@ -1,0 +1,145 @@
+/* Which namespaces a controller has, and waiting for what is in flight on one. */
+#include "target/core.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* ---- maps -------------------------------------------------------------------------------------
+ */
+
+struct ns_map *ns_map_create(const struct controller *c)
+{
+	const struct subsystem *s = c->subsys;
+	uint32_t n = s->nnamespaces ? s->namespaces[s->nnamespaces - 1]->nsid + 1 : 0;
+	struct ns_map *map = calloc(1, sizeof(*map) + n * sizeof(map->entry[0]));
+	struct namespace *ns;
+
+	if (!map)
+		return NULL;
+	map->n = n;
+	FOR_EACH_NAMESPACE (s, ns)
+		if (subsystem_shows(s, ns, c->hostnqn))
+			map->entry[ns->nsid] = (struct ns_map_entry){ .ns = ns };
+	return map;
+}
+
+struct remapping {
+	struct target *t;
+	struct reactor *reactor;
+};
+
+/* In a reactor, while the control thread waits: its controllers and their lists stand still. */
+static void take_maps(void *arg)
+{
+	const struct remapping *r = arg;
+	struct controller *c;
+	struct nvmf_queue *q;
+
+	for (size_t i = 0; i < r->t->nsubsystems; i++)
+		LIST_FOREACH (c, &r->t->subsystems[i]->controllers, entry)
+			LIST_FOREACH (q, &c->queues, entry)
+				if (q->reactor == r->reactor)
+					q->map = c->map;
+}
+
+int target_remap(struct target *t)
+{
+	struct controller *c;
+	struct ns_map **old, *map;
+	size_t n = 0, max = 0;
+
+	for (size_t i = 0; i < t->nsubsystems; i++)
+		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry)
+			max++;
+	old = calloc(max ? max : 1, sizeof(struct ns_map *));
+	if (!old)
+		return -ENOMEM;
+	for (size_t i = 0; i < t->nsubsystems; i++)
+		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry) {
+			map = ns_map_create(c);
+			if (!map) /* it keeps what it has */
+				continue;
+			old[n++] = c->map;
+			c->map = map;
+			if (c->admin)
+				c->admin->map = map;
+		}
+	for (unsigned int i = 0; i < t->reactors->n; i++) {
+		struct remapping r = { t, t->reactors->r[i] };
+
+		reactor_call(r.reactor, take_maps, &r);
+	}
+	for (size_t i = 0; i < n; i++)
+		free(old[i]);
+	free(old);
+	return n == max ? 0 : -ENOMEM;
+}
+
+/* ---- draining ---------------------------------------------------------------------------------
+ *
+ * Each reactor counts the commands in flight in one of two phases. A drain switches the phase in
+ * all of them and waits until the counts of the former one are 0; the next drain of the same
+ * namespace waits until then.
+ */
+
+struct flip {
+	struct ns_shard *shard;
+	bool busy;
+};
+
+static void flip_phase(void *arg)
+{
+	struct flip *f = arg;
+	struct ns_shard *shard = f->shard;
+
+	assert(!shard->draining && shard->in_flight[!shard->phase] == 0);
+	f->busy = shard->in_flight[shard->phase] > 0;
+	shard->draining = f->busy;
+	shard->phase = !shard->phase;
+}
+
+static void start_drain(struct namespace *ns)
+{
+	const struct reactors *reactors = ns->target->reactors;
+
+	for (unsigned int i = 0; i < reactors->n; i++) {
+		struct flip f = { .shard = &ns->shard[i] };
+
+		reactor_call(reactors->r[i], flip_phase, &f);
+		ns->draining_shards += f.busy;
+	}
+}
+
+static void finish_drains(struct namespace *ns)
+{
+	struct drain *d;
+	bool more = true;
+
+	while (more && ns->draining_shards == 0 && (d = STAILQ_FIRST(&ns->drains))) {
+		STAILQ_REMOVE_HEAD(&ns->drains, entry);
+		more = !STAILQ_EMPTY(&ns->drains);
+		if (more)
+			start_drain(ns);
+		d->done(d); /* the last one may free the namespace */
+	}
+}
+
+void namespace_shard_drained(struct message *m)
+{
+	struct ns_shard *shard = (void *)((uint8_t *)m - offsetof(struct ns_shard, drained));
+
+	shard->ns->draining_shards--;
+	finish_drains(shard->ns);
+}
+
+void namespace_drain(struct namespace *ns, struct drain *d)
+{
+	bool idle = STAILQ_EMPTY(&ns->drains);
+
+	STAILQ_INSERT_TAIL(&ns->drains, d, entry);
+	if (!idle)
+		return;
+	start_drain(ns);
+	finish_drains(ns);
+}
