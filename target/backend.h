@@ -2,8 +2,8 @@
  * backend: what a namespace's blocks are on. A small vtable, so that a block device, a file and
  * later a passed-through controller look alike to the commands.
  *
- * open, gone, reopen and close: control thread. rw and flush: the request's reactor; they never
- * block and always answer by nvmf_req_complete().
+ * open, gone, reopen and close: control thread. rw, flush and step: the request's reactor; they
+ * never block. rw and flush always answer by nvmf_req_complete(), step by op->done().
  */
 #ifndef TARGET_BACKEND_H
 #define TARGET_BACKEND_H
@@ -13,6 +13,19 @@
 
 struct nvmf_req;
 struct reactors;
+
+/* What a command that is made of several I/Os asks for, one at a time. */
+enum backend_step {
+	STEP_READ,
+	STEP_WRITE,
+	STEP_FLUSH,
+	STEP_ZERO,       /* the blocks read as zeros and stay allocated */
+	STEP_PUNCH,      /* they read as zeros, and are deallocated */
+	STEP_DEALLOCATE, /* they may be deallocated */
+};
+
+struct uring_op;
+struct reactor;
 
 struct backend_info {
 	uint64_t nlb;              /* logical blocks */
@@ -39,6 +52,11 @@ struct backend_ops {
 	/* Read or write: req->data, req->len bytes, at byte @offset; @fua: write through. */
 	void (*rw)(struct backend *b, struct nvmf_req *req, uint64_t offset, bool fua);
 	void (*flush)(struct backend *b, struct nvmf_req *req);
+	/* One step on @len bytes at byte @offset, with the memory @buf for STEP_READ and
+	 * STEP_WRITE; op->done() is called with 0 or more (bytes, of those two) or negative errno,
+	 * -EOPNOTSUPP if the device cannot do that; maybe before this returns. */
+	void (*step)(struct backend *b, struct reactor *r, struct uring_op *op,
+		     enum backend_step what, void *buf, uint64_t offset, uint64_t len);
 	/* Is the device gone (for good: one that comes back at the same address is another)? Asks
 	 * sysfs. */
 	bool (*gone)(const struct backend *b);
@@ -47,6 +65,10 @@ struct backend_ops {
 	int (*reopen)(struct backend *b, const char **ret_why);
 	void (*close)(struct backend *b);
 };
+
+/** backend_status() - what an I/O's negative errno means to the host: an NVMe status. @write: it
+ * was one. Any thread. */
+uint16_t backend_status(int err, bool write);
 
 /**
  * backend_block_open() - a block device, or a regular file (4 KiB blocks), with O_DIRECT on the

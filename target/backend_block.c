@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define FILE_LBA_SHIFT 12
@@ -20,8 +21,9 @@ struct block {
 	char *path;
 	int registered[REACTORS_MAX]; /* the rings' indexes of the descriptor, or -1 */
 	bool file;
-	bool polled;        /* I/O is looked for, the drive raises no interrupt */
-	char identity[128]; /* WWID or the like, "" if it has none */
+	bool polled;          /* I/O is looked for, the drive raises no interrupt */
+	bool discard_command; /* io_uring has one (Linux 6.12) */
+	char identity[128];   /* WWID or the like, "" if it has none */
 };
 
 static struct block *block_of(struct backend *b)
@@ -34,16 +36,16 @@ static struct block *block_of(struct backend *b)
 
 /* What the kernel's errno means to the host. The kernel's target agrees where it has a case
  * (drivers/nvme/target/core.c, errno_to_nvme_status); what may pass by itself carries no DNR. */
-static uint16_t status_of(int res, enum data_dir dir)
+uint16_t backend_status(int err, bool write)
 {
-	switch (-res) {
+	switch (-err) {
 	case ENOSPC:
 	case EDQUOT:
 		return NVME_CAPACITY_EXCEEDED | NVME_DNR;
 	case EOPNOTSUPP:
 		return NVME_INVALID_OPCODE | NVME_DNR;
 	case ENODATA:
-		return (dir == DATA_H2C ? NVME_WRITE_FAULT : NVME_READ_ERROR) | NVME_DNR;
+		return (write ? NVME_WRITE_FAULT : NVME_READ_ERROR) | NVME_DNR;
 	case EPERM:
 	case EACCES:
 	case EROFS:
@@ -69,7 +71,7 @@ static void rw_done(struct uring_op *op, int res)
 
 	if (res < 0) {
 		if (!io_retry_in_host_memory(req, res))
-			nvmf_req_complete(req, status_of(res, req->dir));
+			nvmf_req_complete(req, backend_status(res, req->dir == DATA_H2C));
 		return;
 	}
 	if (res == 0) { /* the device became smaller than we told the host */
@@ -130,7 +132,7 @@ static void flush_done(struct uring_op *op, int res)
 {
 	struct nvmf_req *req = (void *)((uint8_t *)op - offsetof(struct nvmf_req, op));
 
-	nvmf_req_complete(req, res < 0 ? status_of(res, DATA_H2C) : NVME_OK);
+	nvmf_req_complete(req, res < 0 ? backend_status(res, true) : NVME_OK);
 }
 
 static void block_flush(struct backend *b, struct nvmf_req *req)
@@ -149,6 +151,67 @@ static void block_flush(struct backend *b, struct nvmf_req *req)
 	io_uring_prep_fsync(sqe, b->info.fd, IORING_FSYNC_DATASYNC);
 	use_registered(blk, r, sqe);
 	io_uring_sqe_set_data(sqe, &req->op);
+}
+
+/* ---- steps ------------------------------------------------------------------------------------
+ */
+
+#ifndef BLOCK_URING_CMD_DISCARD /* linux/blkdev.h, 6.12 */
+#define BLOCK_URING_CMD_DISCARD _IO(0x12, 0)
+#endif
+
+static void prep_deallocate(const struct block *b, struct io_uring_sqe *sqe, uint64_t offset,
+			    uint64_t len)
+{
+	int fd = b->backend.info.fd;
+
+	if (!b->discard_command) {
+		io_uring_prep_fallocate(sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					(off_t)offset, (off_t)len);
+		return;
+	}
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, NULL, 0, 0);
+	sqe->cmd_op = BLOCK_URING_CMD_DISCARD;
+	sqe->addr = offset;
+	sqe->addr3 = len;
+}
+
+static void block_step(struct backend *backend, struct reactor *r, struct uring_op *op,
+		       enum backend_step what, void *buf, uint64_t offset, uint64_t len)
+{
+	struct block *b = block_of(backend);
+	struct io_uring_sqe *sqe;
+	int fd = backend->info.fd;
+
+	if (backend_lost(backend)) {
+		op->done(op, -ENODEV);
+		return;
+	}
+	sqe = reactor_sqe(r);
+	switch (what) {
+	case STEP_READ:
+		io_uring_prep_read(sqe, fd, buf, (unsigned int)len, offset);
+		break;
+	case STEP_WRITE:
+		io_uring_prep_write(sqe, fd, buf, (unsigned int)len, offset);
+		break;
+	case STEP_FLUSH:
+		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+		break;
+	case STEP_ZERO:
+		io_uring_prep_fallocate(sqe, fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+					(off_t)offset, (off_t)len);
+		break;
+	case STEP_PUNCH:
+		io_uring_prep_fallocate(sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					(off_t)offset, (off_t)len);
+		break;
+	case STEP_DEALLOCATE:
+		prep_deallocate(b, sqe, offset, len);
+		break;
+	}
+	use_registered(b, r, sqe);
+	io_uring_sqe_set_data(sqe, op);
 }
 
 /* ---- open and close ---------------------------------------------------------------------------
@@ -187,6 +250,15 @@ static void read_identity(struct block *b, dev_t dev)
 			b->identity[0] = '\0';
 }
 
+static bool kernel_is_at_least(unsigned int version, unsigned int patchlevel)
+{
+	struct utsname name;
+	unsigned int v, p;
+
+	return uname(&name) == 0 && sscanf(name.release, "%u.%u", &v, &p) == 2 &&
+	       (v > version || (v == version && p >= patchlevel));
+}
+
 static int read_geometry(struct block *b, const struct stat *st, const char **ret_why)
 {
 	struct backend_info *info = &b->backend.info;
@@ -196,6 +268,7 @@ static int read_geometry(struct block *b, const struct stat *st, const char **re
 	char text[32];
 
 	b->file = S_ISREG(st->st_mode);
+	b->discard_command = !b->file && kernel_is_at_least(6, 12);
 	info->major = major(dev);
 	info->minor = minor(dev);
 	if (S_ISREG(st->st_mode)) {
@@ -350,6 +423,7 @@ static const struct backend_ops block_ops = {
 	.name = "block",
 	.rw = block_rw,
 	.flush = block_flush,
+	.step = block_step,
 	.gone = block_gone,
 	.reopen = block_reopen,
 	.close = block_close,

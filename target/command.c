@@ -18,8 +18,18 @@ const struct command admin_commands[256] = {
 
 const struct command io_commands[256] = {
 	[0x00] = { "flush", DATA_NONE, CMD_NEEDS_NS, FX_CSUPP, NULL, flush_execute },
-	[0x01] = { "write", DATA_H2C, CMD_NEEDS_NS, FX_CSUPP | FX_LBCC, rw_length, rw_execute },
-	[0x02] = { "read", DATA_C2H, CMD_NEEDS_NS, FX_CSUPP, rw_length, rw_execute },
+	[0x01] = { "write", DATA_H2C, CMD_NEEDS_NS | CMD_WRITES, FX_CSUPP | FX_LBCC, write_length,
+		   write_execute },
+	[0x02] = { "read", DATA_C2H, CMD_NEEDS_NS, FX_CSUPP, rw_length, read_execute },
+	[0x05] = { "compare", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA, FX_CSUPP, rw_length,
+		   compare_execute },
+	[0x08] = { "write-zeroes", DATA_NONE, CMD_NEEDS_NS | CMD_WRITES, FX_CSUPP | FX_LBCC,
+		   no_data_length, write_zeroes_execute },
+	[0x09] = { "dataset-management", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA | CMD_WRITES,
+		   FX_CSUPP | FX_LBCC, dsm_length, dsm_execute },
+	[0x0c] = { "verify", DATA_NONE, CMD_NEEDS_NS, FX_CSUPP, no_data_length, verify_execute },
+	[0x19] = { "copy", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA | CMD_WRITES, FX_CSUPP | FX_LBCC,
+		   copy_length, copy_execute },
 };
 
 /* Indexed by FCTYPE; a queue of any kind has them. */
@@ -70,24 +80,31 @@ static uint16_t check_state(const struct nvmf_queue *q, const struct command *cm
 	return NVME_OK;
 }
 
-/* From here on, whoever drains the namespace waits for this command. */
-static uint16_t find_namespace(struct nvmf_req *req)
+uint16_t nvmf_req_gate(const struct nvmf_req *req)
 {
 	const struct ns_map_entry *entry = ns_map_find(req->queue->map, get32(req->sqe->nsid));
-	struct ns_shard *shard;
 
 	if (!entry)
 		return NVME_INVALID_NS | NVME_DNR;
-	if (entry->path_status)
-		return entry->path_status;
-	req->ns = entry->ns;
+	return entry->path_status;
+}
+
+/* From here on, whoever drains the namespace waits for this command. */
+static uint16_t find_namespace(struct nvmf_req *req)
+{
+	uint16_t status = nvmf_req_gate(req);
+	struct ns_shard *shard;
+
+	if (status)
+		return status;
+	req->ns = ns_map_find(req->queue->map, get32(req->sqe->nsid))->ns;
 	shard = shard_of(req);
 	req->phase = (uint8_t)(shard->phase + 1);
 	shard->in_flight[shard->phase]++;
 	return NVME_OK;
 }
 
-void nvmf_req_drop(struct nvmf_req *req)
+void nvmf_req_uncount(struct nvmf_req *req)
 {
 	struct ns_shard *shard;
 	uint8_t phase;
@@ -101,6 +118,37 @@ void nvmf_req_drop(struct nvmf_req *req)
 		shard->draining = false;
 		reactor_post(control_reactor(req->queue->target), &shard->drained);
 	}
+}
+
+void nvmf_req_drop(struct nvmf_req *req)
+{
+	struct nvmf_req *partner = req->fuse ? fused_ended(req) : NULL;
+
+	nvmf_req_uncount(req);
+	if (partner)
+		fused_go_on(partner, NVME_ABORTED_SQ_DELETION);
+}
+
+static uint16_t check(struct nvmf_req *req, uint16_t status)
+{
+	const struct nvme_sqe *sqe = req->sqe;
+	const struct command *cmd = req->cmd;
+
+	if (status)
+		return status;
+	if ((sqe->flags & SQE_PSDT_MASK) != SQE_PSDT_SGL)
+		return NVME_INVALID_FIELD | NVME_DNR;
+	if (cmd->flags & CMD_NEEDS_NS) {
+		status = find_namespace(req);
+		if (status)
+			return status;
+	}
+	if (!cmd->length)
+		return NVME_OK;
+	status = cmd->length(req, &req->len);
+	if (!status && req->len)
+		req->dir = cmd->dir;
+	return status;
 }
 
 uint16_t nvmf_req_check(struct nvmf_req *req)
@@ -118,20 +166,9 @@ uint16_t nvmf_req_check(struct nvmf_req *req)
 	req->cqe = (struct nvme_cqe){ 0 };
 	if (!__atomic_load_n(&q->alive, __ATOMIC_RELAXED))
 		__atomic_store_n(&q->alive, true, __ATOMIC_RELAXED);
-	if (status)
-		return status;
-	if ((sqe->flags & SQE_PSDT_MASK) != SQE_PSDT_SGL || sqe->flags & SQE_FUSE_MASK)
-		return NVME_INVALID_FIELD | NVME_DNR;
-	if (cmd->flags & CMD_NEEDS_NS) {
-		status = find_namespace(req);
-		if (status)
-			return status;
-	}
-	if (!cmd->length)
-		return NVME_OK;
-	status = cmd->length(req, &req->len);
-	if (!status && req->len)
-		req->dir = cmd->dir;
+	status = check(req, status);
+	if (sqe->flags & SQE_FUSE_MASK || q->fusing)
+		status = fused_check(req, status);
 	return status;
 }
 
@@ -204,6 +241,10 @@ void nvmf_req_execute(struct nvmf_req *req)
 {
 	if (req->queue->state == QUEUE_CLOSING)
 		nvmf_req_complete(req, NVME_ABORTED_SQ_DELETION);
+	else if (req->fuse)
+		fused_execute(req);
+	else if (req->cmd->flags & CMD_WRITES && range_locked(req))
+		TAILQ_INSERT_TAIL(&shard_of(req)->parked, req, entry);
 	else
 		req->cmd->execute(req);
 }
@@ -226,6 +267,7 @@ void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
 {
 	struct nvmf_queue *q = req->queue;
 	struct nvme_cqe *cqe = &req->cqe;
+	struct nvmf_req *partner = req->fuse ? fused_ended(req) : NULL;
 
 	if (q->sqsize) { /* unknown before Connect */
 		q->sqhd = (uint16_t)((q->sqhd + 1) % q->sqsize);
@@ -236,8 +278,10 @@ void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
 	cqe->status = put16((uint16_t)(status << 1));
 	if (req->ns && req->dir != DATA_NONE)
 		account(req, status);
-	nvmf_req_drop(req);
+	nvmf_req_uncount(req);
 	q->ops->respond(req);
+	if (partner)
+		fused_go_on(partner, status);
 }
 
 uint32_t nvmf_queue_in_capsule_len(const struct nvmf_queue *q)

@@ -181,6 +181,9 @@ void nvmf_queue_init(struct nvmf_queue *q)
 	q->ctrl = NULL;
 	q->subsys = NULL;
 	q->map = NULL;
+	q->fusing = FUSING_NONE;
+	q->fused_first = NULL;
+	TAILQ_INIT(&q->half_pairs);
 	q->alive = false;
 	q->disconnect_posted = false;
 	q->sqsize = 0;
@@ -195,6 +198,7 @@ void nvmf_queue_close(struct nvmf_queue *q)
 	if (q->state == QUEUE_CLOSING)
 		return;
 	q->state = QUEUE_CLOSING;
+	fused_close(q);
 	reactor_timer_stop(q->reactor, &q->connect_timer);
 	if (is_admin(q) && q->ctrl) {
 		ev_timer_stop(q->reactor->loop, &q->ctrl->kato_timer);

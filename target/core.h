@@ -54,6 +54,10 @@ struct ns_shard {
 	struct namespace *ns;
 } __attribute__((aligned(64)));
 
+struct range_lock;
+struct work;
+struct works;
+
 /* control thread: who waits until the commands that are in flight on a namespace have ended */
 struct drain {
 	void (*done)(struct drain *d);
@@ -143,6 +147,7 @@ struct target {
 	struct subsystem **subsystems; /* [0] is discovery */
 	size_t nsubsystems;
 	uint32_t mdts_len; /* bytes */
+	struct works *works[REACTORS_MAX];
 	uint16_t next_cntlid;
 	struct controller *by_cntlid[CNTLID_MAX + 1];
 };
@@ -181,6 +186,12 @@ extern const struct command fabrics_commands[256];
 /* command.c: have @fn run in the control thread, and complete @req, in its own reactor, with the
  * status it returns; NVME_LATER: nvmf_req_answer() does it. */
 void nvmf_req_in_control(struct nvmf_req *req, uint16_t (*fn)(struct nvmf_req *req));
+
+/* command.c: may this command use its namespace, as things are now? Reactor-local. */
+uint16_t nvmf_req_gate(const struct nvmf_req *req);
+
+/* command.c: who drains the namespace need not wait for this command any more. */
+void nvmf_req_uncount(struct nvmf_req *req);
 
 /* command.c: complete a request of any reactor. Control thread. */
 void nvmf_req_answer(struct nvmf_req *req, uint16_t status);
@@ -242,6 +253,39 @@ void namespace_drain(struct namespace *ns, struct drain *d);
 /* The message that a shard's former phase is over. */
 void namespace_shard_drained(struct message *m);
 
+/*
+ * Blocks that only their owner may change: range_lock.c. Control thread.
+ */
+struct range_lock {
+	struct namespace *ns;
+	uint64_t slba, nlb;
+	struct nvmf_req *owner; /* for whoever locks */
+	/* The blocks are locked, and no command that was there before is in flight any more. */
+	void (*held)(struct range_lock *l);
+	struct message message; /* for whoever locks */
+	/* private: */
+	struct drain drain;
+	STAILQ_ENTRY(range_lock) entry;
+};
+
+/* Have @l->held() called when the blocks are locked; in the order of asking. */
+void range_lock(struct range_lock *l);
+/* No more. Commands that waited go on. */
+void range_unlock(struct range_lock *l);
+/* Must this command that writes wait? Reactor-local. */
+bool range_locked(const struct nvmf_req *req);
+
+/* fused.c: reactor-local. The status of a command's check, where it or the one before is fused. */
+uint16_t fused_check(struct nvmf_req *req, uint16_t status);
+/* Execute one half, now or when the other has arrived. */
+void fused_execute(struct nvmf_req *req);
+/* This half is about to be answered: unlink it. Return: the other, if it is there still. */
+struct nvmf_req *fused_ended(struct nvmf_req *req);
+/* The first half was answered with @status: run the second, or end it too. */
+void fused_go_on(struct nvmf_req *partner, uint16_t status);
+/* The queue closes: nobody will come for the halves that wait. */
+void fused_close(struct nvmf_queue *q);
+
 /* The map for @c as things are; NULL: no memory. */
 struct ns_map *ns_map_create(const struct controller *c);
 /* Namespaces, access or ANA states changed: every controller's queues get new maps. Nobody uses an
@@ -274,9 +318,42 @@ void log_page_execute(struct nvmf_req *req);
 void get_features(struct nvmf_req *req);
 void set_features(struct nvmf_req *req);
 
+/* io.c, io_steps.c */
+uint16_t check_range(const struct namespace *ns, uint64_t slba, uint64_t nlb);
 uint16_t rw_length(struct nvmf_req *req, uint32_t *ret_len);
-void rw_execute(struct nvmf_req *req);
+uint16_t write_length(struct nvmf_req *req, uint32_t *ret_len);
+uint16_t no_data_length(struct nvmf_req *req, uint32_t *ret_len);
+uint16_t dsm_length(struct nvmf_req *req, uint32_t *ret_len);
+uint16_t copy_length(struct nvmf_req *req, uint32_t *ret_len);
+void read_execute(struct nvmf_req *req);
+void write_execute(struct nvmf_req *req);
 void flush_execute(struct nvmf_req *req);
+void compare_execute(struct nvmf_req *req);
+void verify_execute(struct nvmf_req *req);
+void write_zeroes_execute(struct nvmf_req *req);
+void dsm_execute(struct nvmf_req *req);
+void copy_execute(struct nvmf_req *req);
+
+/* io_steps.c: what a reactor has for commands that take several I/Os. Control thread. */
+__attribute__((warn_unused_result)) int works_create(struct works **ret_works);
+void works_destroy(struct works *all);
+
+/* Limits that Identify tells: NVM 1.1, 4.1.5.1 (MSSRL, MCL, MSRC), Base 5.1.13.2.1 (ACWU) */
+#define COPY_RANGE_BLOCKS_MAX 32768
+#define COPY_BLOCKS_MAX       131072
+#define COPY_RANGES_MAX_Z     127
+#define FUSED_BLOCKS_MAX      128
+
+/* Most I/O commands have these in the same place. */
+static inline uint64_t slba_of(const struct nvmf_req *req)
+{
+	return get32(req->sqe->cdw10) | (uint64_t)get32(req->sqe->cdw11) << 32;
+}
+
+static inline uint32_t nlb_of(const struct nvmf_req *req)
+{
+	return (get32(req->sqe->cdw12) & 0xffff) + 1;
+}
 
 /* discovery.c: the log page, allocated; NULL on no memory */
 void *discovery_log(const struct nvmf_queue *q, size_t *ret_len);

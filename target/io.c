@@ -1,33 +1,71 @@
-/* Read, Write, Flush: NVM Command Set 1.1, 3.3. */
+/* Read, Write, Flush: NVM Command Set 1.1, 3.3. What takes several I/Os: io_steps.c. */
 #include "target/core.h"
 
 #include <errno.h>
 
-static uint64_t slba_of(const struct nvmf_req *req)
+uint16_t check_range(const struct namespace *ns, uint64_t slba, uint64_t nlb)
 {
-	return get32(req->sqe->cdw10) | (uint64_t)get32(req->sqe->cdw11) << 32;
+	uint64_t size = ns_nlb(ns);
+
+	return nlb > size || slba > size - nlb ? NVME_LBA_OUT_OF_RANGE | NVME_DNR : NVME_OK;
 }
 
 uint16_t rw_length(struct nvmf_req *req, uint32_t *ret_len)
 {
-	const struct namespace *ns = req->ns;
-	uint32_t nlb = (get32(req->sqe->cdw12) & 0xffff) + 1;
-	uint64_t len = (uint64_t)nlb << ns->lba_shift, size = ns_nlb(ns);
+	uint64_t len = (uint64_t)nlb_of(req) << req->ns->lba_shift;
+	uint16_t status = check_range(req->ns, slba_of(req), nlb_of(req));
 
-	if (nlb > size || slba_of(req) > size - nlb)
-		return NVME_LBA_OUT_OF_RANGE | NVME_DNR;
+	if (status)
+		return status;
 	if (len > req->queue->target->mdts_len)
 		return NVME_INVALID_FIELD | NVME_DNR;
 	*ret_len = (uint32_t)len;
 	return NVME_OK;
 }
 
-void rw_execute(struct nvmf_req *req)
+/* A directive (DTYPE) is refused, because none is supported. */
+uint16_t write_length(struct nvmf_req *req, uint32_t *ret_len)
+{
+	if (get32(req->sqe->cdw12) >> 20 & 0xf)
+		return NVME_INVALID_FIELD | NVME_DNR;
+	return rw_length(req, ret_len);
+}
+
+static bool fua_of(const struct nvmf_req *req)
+{
+	return get32(req->sqe->cdw12) >> 30 & 1;
+}
+
+void write_execute(struct nvmf_req *req)
 {
 	struct backend *b = req->ns->backend;
-	bool fua = get32(req->sqe->cdw12) >> 30 & 1;
 
-	b->ops->rw(b, req, slba_of(req) << req->ns->lba_shift, fua);
+	b->ops->rw(b, req, slba_of(req) << req->ns->lba_shift, fua_of(req));
+}
+
+static void read_medium(struct uring_op *op, int res)
+{
+	struct nvmf_req *req = (void *)((uint8_t *)op - offsetof(struct nvmf_req, op));
+	struct backend *b = req->ns->backend;
+
+	if (res < 0)
+		nvmf_req_complete(req, backend_status(res, false));
+	else
+		b->ops->rw(b, req, slba_of(req) << req->ns->lba_shift, false);
+}
+
+/* With FUA it comes from the medium, so what a volatile cache holds is written there before: NVM
+ * 1.1, 3.3.4. */
+void read_execute(struct nvmf_req *req)
+{
+	struct backend *b = req->ns->backend;
+
+	if (!fua_of(req) || !b->info.write_cache) {
+		b->ops->rw(b, req, slba_of(req) << req->ns->lba_shift, false);
+		return;
+	}
+	req->op.done = read_medium;
+	b->ops->step(b, req->queue->reactor, &req->op, STEP_FLUSH, NULL, 0, 0);
 }
 
 void flush_execute(struct nvmf_req *req)

@@ -106,6 +106,8 @@ int target_create(const struct config *c, const struct reactors *reactors,
 	t->next_cntlid = 1;
 	t->subsystems = calloc(c->nsubsystems + 1, sizeof(t->subsystems[0]));
 	err = t->subsystems ? open_discovery(t) : -ENOMEM;
+	for (unsigned int i = 0; i < reactors->n && !err; i++)
+		err = works_create(&t->works[i]);
 	for (size_t i = 0; i < c->nsubsystems && !err; i++)
 		err = open_subsystem(t, &c->subsystems[i], diag);
 	if (err) {
@@ -125,6 +127,8 @@ void target_destroy(struct target *t)
 		;
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		close_subsystem(t->subsystems[i]);
+	for (unsigned int i = 0; i < t->reactors->n; i++)
+		works_destroy(t->works[i]);
 	free(t->subsystems);
 	free(t);
 }

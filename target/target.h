@@ -33,6 +33,8 @@ struct target;
 struct namespace;
 struct command;
 struct ns_map;
+struct work;
+struct range_lock;
 
 enum data_dir {
 	DATA_NONE,
@@ -58,9 +60,19 @@ struct nvmf_req {
 	/* private: of whoever executes it */
 	struct uring_op op;
 	struct message message; /* to the control thread and back */
-	uint16_t (*in_control)(struct nvmf_req *req);
+	union {
+		uint16_t (*in_control)(struct nvmf_req *req);
+		void (*run)(struct work *w);
+	};
 	uint16_t status;
 	uint8_t phase; /* of ns_shard.in_flight, plus 1; 0: not counted */
+	/* fused, see fused.c; all zero unless it is */
+	uint8_t fuse;         /* SQE_FUSE_FIRST, SQE_FUSE_SECOND; 0: not, or not any more */
+	bool arrived;         /* its data too */
+	bool parked;          /* waits for its partner */
+	uint16_t fuse_status; /* complete it with this when it arrives */
+	struct nvmf_req *partner;
+	struct range_lock *lock;
 	uint32_t done_len;
 	bool fua;
 	uint64_t offset;
@@ -87,6 +99,9 @@ enum nvmf_queue_state {
 	QUEUE_CLOSING, /* no new commands; waits for the transport to drain */
 };
 
+/* Was the former command the first half of a fused operation? */
+enum nvmf_fusing { FUSING_NONE, FUSING_FIRST, FUSING_FAILED };
+
 /* One queue pair of NVMe, embedded in the transport's connection. reactor-local, but for what is
  * the control thread's */
 struct nvmf_queue {
@@ -107,6 +122,9 @@ struct nvmf_queue {
 	struct subsystem *subsys; /* NULL until Connect succeeded */
 	const struct ns_map *map; /* the namespaces it may use; replaced by the control thread */
 	uint32_t in_capsule_len;
+	enum nvmf_fusing fusing;
+	struct nvmf_req *fused_first;    /* FUSING_FIRST */
+	struct nvmf_req_list half_pairs; /* fused commands that wait for their partner */
 	ev_timer connect_timer;
 	/* private, control thread: */
 	struct controller *ctrl;      /* NULL until Connect succeeded */
@@ -182,8 +200,8 @@ void nvmf_queue_fini(struct nvmf_queue *q);
 
 /**
  * nvmf_req_check() - look at the capsule: may this command run, and with which payload?
- * @req: queue and sqe are set. Sets cmd, ns, dir and len.
- * Return: NVME_OK, or the status to complete it with.
+ * @req: queue and sqe are set; zero at first, and used again after it was completed or dropped.
+ * Sets cmd, ns, dir and len. Return: NVME_OK, or the status to complete it with.
  */
 __attribute__((warn_unused_result)) uint16_t nvmf_req_check(struct nvmf_req *req);
 
