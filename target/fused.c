@@ -69,6 +69,8 @@ uint16_t fused_check(struct nvmf_req *req, uint16_t status)
 	struct nvmf_queue *q = req->queue;
 	uint8_t fuse = req->sqe->flags & SQE_FUSE_MASK;
 
+	if (is_admin(q))
+		return status ? status : NVME_INVALID_FIELD | NVME_DNR;
 	if (fuse == SQE_FUSE_SECOND)
 		return check_second(req, status);
 	if (q->fusing == FUSING_FIRST)
