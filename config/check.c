@@ -252,6 +252,68 @@ static int check_access(struct check *k, const struct config_subsystem *s)
 	return 0;
 }
 
+static bool is_allowed_host(const struct config_subsystem *s, const char *nqn)
+{
+	if (s->allow_any_host)
+		return true;
+	for (size_t i = 0; i < s->nallowed_hosts; i++)
+		if (strcmp(s->allowed_hosts[i], nqn) == 0)
+			return true;
+	return false;
+}
+
+static int check_namespace_hosts(struct check *k, const struct config_subsystem *s,
+				 const struct config_namespace *ns)
+{
+	struct claims hosts;
+	int err =
+		claims_init(k, &hosts, "allowed host", ns->nallowed_hosts, "remove one of the two");
+
+	for (size_t i = 0; i < ns->nallowed_hosts && !err; i++) {
+		if (!is_allowed_host(s, ns->allowed_hosts[i])) {
+			diag_what(
+				k->diag, ns->where.file, ns->where.line,
+				"namespace %u names host \"%s\", which its subsystem does not allow",
+				ns->nsid, quote(ns->allowed_hosts[i]).text);
+			return diag_fix(k->diag,
+					"add it to the allowed_hosts of the subsystem too");
+		}
+		err = claim(k, &hosts, &ns->where, ns->allowed_hosts[i]);
+	}
+	return err ? err : claims_check(k, &hosts);
+}
+
+static int check_cntlids(struct check *k, const struct config_subsystem *s)
+{
+	if (s->cntlid_min <= s->cntlid_max)
+		return 0;
+	diag_what(k->diag, s->where.file, s->where.line,
+		  "subsystem \"%s\" has cntlid_min = %u above cntlid_max = %u", quote(s->nqn).text,
+		  s->cntlid_min, s->cntlid_max);
+	return diag_fix(k->diag, "exchange the two");
+}
+
+/* A host that asks for a controller by its ID must find that of the subsystem it names. */
+static int check_static_cntlids(struct check *k, size_t index)
+{
+	const struct config_subsystem *s = &k->c->subsystems[index];
+
+	if (s->controller_model != CONFIG_MODEL_STATIC)
+		return 0;
+	for (size_t i = 0; i < index; i++) {
+		const struct config_subsystem *other = &k->c->subsystems[i];
+
+		if (other->controller_model != CONFIG_MODEL_STATIC ||
+		    s->cntlid_max < other->cntlid_min || other->cntlid_max < s->cntlid_min)
+			continue;
+		diag_what(k->diag, s->where.file, s->where.line,
+			  "subsystems \"%s\" and \"%s\" have static controllers with the same IDs",
+			  quote(other->nqn).text, quote(s->nqn).text);
+		return diag_fix(k->diag, "give each its own range cntlid_min..cntlid_max");
+	}
+	return 0;
+}
+
 static int use_all_ports(struct check *k, struct config_subsystem *s)
 {
 	s->ports = arena_alloc(&k->c->arena, k->c->nports, sizeof(*s->ports));
@@ -280,6 +342,10 @@ static int check_subsystem(struct check *k, struct config_subsystem *s)
 		err = s->nports ? check_port_list(k, s) : use_all_ports(k, s);
 	if (!err)
 		err = check_nsids(k, s);
+	if (!err)
+		err = check_cntlids(k, s);
+	for (size_t i = 0; i < s->nnamespaces && !err; i++)
+		err = check_namespace_hosts(k, s, &s->namespaces[i]);
 	if (!err && s->nnamespaces)
 		qsort(s->namespaces, s->nnamespaces, sizeof(*s->namespaces), nsid_cmp);
 	return err;
@@ -308,6 +374,8 @@ static int check_all(struct check *k)
 		err = check_nqns(k);
 	for (size_t i = 0; i < k->c->nsubsystems && !err; i++)
 		err = check_subsystem(k, &k->c->subsystems[i]);
+	for (size_t i = 0; i < k->c->nsubsystems && !err; i++)
+		err = check_static_cntlids(k, i);
 	return err ? err : check_drives(k);
 }
 

@@ -29,6 +29,12 @@ enum config_cmb {
 	CONFIG_CMB_OFF,     /* host memory */
 };
 
+/* How a host gets a controller: Base 2.1, 3.1.1.1. */
+enum config_model {
+	CONFIG_MODEL_DYNAMIC, /* as many as hosts ask for, each made when a host connects */
+	CONFIG_MODEL_STATIC,  /* those of cntlid_min..cntlid_max, which a host may ask for by ID */
+};
+
 /* What is done after an RDMA READ into a CMB, before the drive is told to read it there. */
 enum config_flush {
 	CONFIG_FLUSH_NONE,      /* nothing, as the kernel's target */
@@ -56,8 +62,10 @@ struct config_namespace {
 	uint32_t nsid; /* 1..CONFIG_NSID_MAX */
 	const char *device;
 	enum config_cmb cmb;
-	bool polled;         /* I/O by the drive's polled queues */
-	const char *scratch; /* a device that the drive's proof may overwrite, or NULL */
+	bool polled;                /* I/O by the drive's polled queues */
+	const char *scratch;        /* a device that the drive's proof may overwrite, or NULL */
+	const char **allowed_hosts; /* who sees it; none: every host of the subsystem */
+	size_t nallowed_hosts;
 	bool has_uuid;
 	uint8_t uuid[16]; /* as on the wire (big-endian text order) */
 };
@@ -71,7 +79,11 @@ struct config_subsystem {
 	bool allow_any_host;
 	const char **allowed_hosts; /* host NQNs */
 	size_t nallowed_hosts;
-	uint16_t *ports; /* ids of ports it is reached through; never empty */
+	enum config_model controller_model;
+	uint16_t cntlid_min, cntlid_max;
+	uint32_t max_controllers; /* 0: no limit */
+	uint16_t max_queues;      /* I/O queues of a controller */
+	uint16_t *ports;          /* ids of ports it is reached through; never empty */
 	size_t nports;
 	struct config_namespace *namespaces; /* ascending nsid */
 	size_t nnamespaces;
@@ -90,6 +102,9 @@ struct config {
 	uint32_t shared_receives;   /* of each reactor; 0: each queue has its own */
 	uint64_t queue_memory;      /* most bytes for the queue of one connection */
 	uint64_t connection_memory; /* most bytes for the queues of all connections */
+	uint32_t host_controllers;  /* most of one host; 0: no limit, as the next two */
+	uint32_t host_queues;       /* I/O queues */
+	uint64_t host_queue_memory; /* bytes of all its queues */
 	uint32_t poll_us;           /* longest time to look for more work before sleeping */
 	uint32_t max_transfer_len;  /* bytes, MDTS: a power of two, 4 KiB..1 MiB */
 	uint32_t keep_alive_max_ms; /* largest KATO accepted; 0: no limit */
@@ -139,6 +154,10 @@ int config_cpus(const char *list, int *ret, unsigned int most);
  * equal model. Used by `nvmf-p2pd --print-config`.
  */
 void config_print(const struct config *c, FILE *out);
+
+/** config_same_fixed() - do @a and @b agree in what cannot change while the daemon runs: its own
+ * settings and the ports? */
+bool config_same_fixed(const struct config *a, const struct config *b);
 
 /** config_diag_print() - one line `file:line: what; fix` for a person. */
 void config_diag_print(const struct config_diag *diag, FILE *out);

@@ -70,6 +70,15 @@ static const struct key daemon_keys[] = {
 	{ .name = "connection_memory", .type = KEY_SIZE, FIELD(config, connection_memory),
 	  .min = MIB, .max = TIB, .multiple = 4 * KIB, .dflt = GIB,
 	  .help = "most memory for the queues of all connections" },
+	{ .name = "host_controllers", .type = KEY_INT, FIELD(config, host_controllers),
+	  .max = 65519, .unit = "controllers",
+	  .help = "most controllers of one host; 0: no limit" },
+	{ .name = "host_queues", .type = KEY_INT, FIELD(config, host_queues),
+	  .max = INT32_MAX, .unit = "queues",
+	  .help = "most I/O queues of one host; 0: no limit" },
+	{ .name = "host_queue_memory", .type = KEY_SIZE, FIELD(config, host_queue_memory),
+	  .max = TIB, .multiple = 4 * KIB,
+	  .help = "most memory for the queues of one host; 0: no limit" },
 	{ .name = "poll_us", .type = KEY_INT, FIELD(config, poll_us),
 	  .max = 10000, .dflt = 1000, .unit = "us",
 	  .help = "longest time to look for more work before sleeping; 0: sleep at once" },
@@ -124,6 +133,9 @@ static const struct key namespace_keys[] = {
 	  .min = 2, .max = 4095, .wrong = device_wrong,
 	  .form = "an absolute path as in \"/dev/nvme0n1p9\"",
 	  .help = "a partition of the same drive that may be overwritten by the proof of its writes" },
+	{ .name = "allowed_hosts", .type = KEY_TEXTS, LIST(config_namespace, allowed_hosts),
+	  .max = UINT16_MAX, .wrong = nqn_wrong, .form = NQN_FORM,
+	  .help = "the hosts that see it; left out: all that the subsystem allows" },
 	{ .name = "uuid", .type = KEY_UUID, FIELD(config_namespace, uuid),
 	  .off2 = offsetof(struct config_namespace, has_uuid),
 	  .form = "a UUID as in \"6f1e0f5c-3f0a-4a35-9d0e-3f7c3f1c2b11\"",
@@ -132,6 +144,12 @@ static const struct key namespace_keys[] = {
 
 static const struct group group_namespace = {
 	"namespace", namespace_keys, COUNT(namespace_keys), sizeof(struct config_namespace),
+};
+
+static const char *const model_choices[] = {
+	[CONFIG_MODEL_DYNAMIC] = "dynamic",
+	[CONFIG_MODEL_STATIC] = "static",
+	NULL,
 };
 
 static const struct key subsystem_keys[] = {
@@ -151,6 +169,22 @@ static const struct key subsystem_keys[] = {
 	{ .name = "allowed_hosts", .type = KEY_TEXTS, LIST(config_subsystem, allowed_hosts),
 	  .max = UINT16_MAX, .wrong = nqn_wrong, .form = NQN_FORM,
 	  .help = "NQNs of the hosts that may connect" },
+	{ .name = "controller_model", .type = KEY_CHOICE,
+	  FIELD(config_subsystem, controller_model),
+	  .choices = model_choices, .dflt = CONFIG_MODEL_DYNAMIC,
+	  .help = "whether hosts get a new controller or one of a fixed number" },
+	{ .name = "cntlid_min", .type = KEY_INT, FIELD(config_subsystem, cntlid_min),
+	  .min = 1, .max = 65519, .dflt = 1,
+	  .help = "the smallest controller ID" },
+	{ .name = "cntlid_max", .type = KEY_INT, FIELD(config_subsystem, cntlid_max),
+	  .min = 1, .max = 65519, .dflt = 65519,
+	  .help = "the largest controller ID" },
+	{ .name = "max_controllers", .type = KEY_INT, FIELD(config_subsystem, max_controllers),
+	  .max = 65519, .unit = "controllers",
+	  .help = "most controllers at a time; 0: no limit" },
+	{ .name = "max_queues", .type = KEY_INT, FIELD(config_subsystem, max_queues),
+	  .min = 1, .max = 128, .dflt = 128, .unit = "queues",
+	  .help = "most I/O queues of a controller" },
 	{ .name = "ports", .type = KEY_PORT_IDS, LIST(config_subsystem, ports),
 	  .min = 1, .max = UINT16_MAX,
 	  .help = "ids of the ports it is reached through; all of them if left out" },
@@ -172,10 +206,10 @@ static const struct group group_subsystem = {
 };
 
 static const struct key file_keys[] = {
-	{ .name = "daemon", .type = KEY_GROUP, .main_only = true, .group = &group_daemon,
+	{ .name = "daemon", .type = KEY_GROUP, .main_only = true, .fixed = true, .group = &group_daemon,
 	  .help = "the daemon as a whole" },
 	{ .name = "ports", .type = KEY_GROUPS, LIST(config, ports), .max = UINT16_MAX,
-	  .group = &group_port, .help = "where the daemon listens" },
+	  .fixed = true, .group = &group_port, .help = "where the daemon listens" },
 	{ .name = "subsystems", .type = KEY_GROUPS, LIST(config, subsystems), .max = UINT32_MAX,
 	  .group = &group_subsystem, .help = "what it exports" },
 };

@@ -33,6 +33,7 @@ struct key {
 	enum key_type type;
 	bool required;
 	bool main_only;                         /* in the main file only */
+	bool fixed;                             /* of files: a change takes a restart */
 	bool pow2;                              /* sizes: powers of two only */
 	uint64_t min, max;                      /* of the value; texts: bytes; lists: elements */
 	uint64_t multiple;                      /* sizes: of what; 0: any */

@@ -4,6 +4,7 @@
 #include "config/text.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void print_group(const struct group *g, const void *obj, int indent, FILE *out);
@@ -133,17 +134,24 @@ static void print_value(const struct key *k, const void *obj, int indent, FILE *
 	}
 }
 
-static void print_keys(const struct group *g, const void *obj, int indent, FILE *out)
+/* Of keys that are fixed, or all. */
+static void print_some_keys(const struct group *g, const void *obj, bool fixed, int indent,
+			    FILE *out)
 {
 	for (size_t i = 0; i < g->nkeys; i++) {
 		const struct key *k = &g->keys[i];
 
-		if (!is_set(k, obj))
+		if (!is_set(k, obj) || (fixed && !k->fixed))
 			continue;
 		fprintf(out, "%*s%s = ", indent, "", k->name);
 		print_value(k, obj, indent, out);
 		fputs(";\n", out);
 	}
+}
+
+static void print_keys(const struct group *g, const void *obj, int indent, FILE *out)
+{
+	print_some_keys(g, obj, false, indent, out);
 }
 
 static void print_group(const struct group *g, const void *obj, int indent, FILE *out)
@@ -156,4 +164,30 @@ static void print_group(const struct group *g, const void *obj, int indent, FILE
 void config_print(const struct config *c, FILE *out)
 {
 	print_keys(&group_file, c, 0, out);
+}
+
+/* What is fixed, as text; NULL: no memory. */
+static char *fixed_text(const struct config *c)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	print_some_keys(&group_file, c, true, 0, out);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+bool config_same_fixed(const struct config *a, const struct config *b)
+{
+	char *ta = fixed_text(a), *tb = fixed_text(b);
+	bool same = ta && tb && strcmp(ta, tb) == 0;
+
+	free(ta);
+	free(tb);
+	return same;
 }

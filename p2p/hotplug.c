@@ -68,7 +68,9 @@ static enum hotplug_event classify(struct udev_device *dev, char ret_bdf[32])
 									       : HOTPLUG_NONE;
 	if (strcmp(subsystem, "pci") != 0 && strcmp(subsystem, "block") != 0)
 		return HOTPLUG_NONE;
-	return strcmp(action, "change") == 0 ? HOTPLUG_NONE : HOTPLUG_CHANGED;
+	if (strcmp(action, "change") != 0)
+		return HOTPLUG_CHANGED;
+	return udev_device_get_property_value(dev, "RESIZE") ? HOTPLUG_RESIZED : HOTPLUG_NONE;
 }
 
 enum hotplug_event hotplug_read(struct hotplug *h, char ret_bdf[32])

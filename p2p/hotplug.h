@@ -15,6 +15,7 @@ struct hotplug;
 enum hotplug_event {
 	HOTPLUG_NONE,    /* nothing more to read */
 	HOTPLUG_CHANGED, /* something came or went */
+	HOTPLUG_RESIZED, /* a block device has another size */
 	HOTPLUG_RESET,   /* an NVMe controller went through a reset: *ret_bdf is its PCI function */
 };
 

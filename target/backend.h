@@ -57,6 +57,8 @@ struct backend_ops {
 	 * -EOPNOTSUPP if the device cannot do that; maybe before this returns. */
 	void (*step)(struct backend *b, struct reactor *r, struct uring_op *op,
 		     enum backend_step what, void *buf, uint64_t offset, uint64_t len);
+	/* Its logical blocks now; 0: cannot be asked. Control thread. */
+	uint64_t (*nlb)(const struct backend *b);
 	/* Is the device gone (for good: one that comes back at the same address is another)? Asks
 	 * sysfs. */
 	bool (*gone)(const struct backend *b);

@@ -394,6 +394,16 @@ static bool block_gone(const struct backend *b)
 	return access(path, F_OK) < 0;
 }
 
+static uint64_t block_nlb(const struct backend *b)
+{
+	struct stat st;
+	uint64_t size;
+
+	if (((const struct block *)b)->file)
+		return fstat(b->info.fd, &st) ? 0 : (uint64_t)st.st_size >> FILE_LBA_SHIFT;
+	return ioctl(b->info.fd, BLKGETSIZE64, &size) ? 0 : size >> b->info.lba_shift;
+}
+
 /* The new device takes the place of the old under the same descriptor, in one step: whatever is in
  * flight on the old one keeps that and ends. */
 static int block_reopen(struct backend *b, const char **ret_why)
@@ -424,6 +434,7 @@ static const struct backend_ops block_ops = {
 	.rw = block_rw,
 	.flush = block_flush,
 	.step = block_step,
+	.nlb = block_nlb,
 	.gone = block_gone,
 	.reopen = block_reopen,
 	.close = block_close,

@@ -89,18 +89,22 @@ uint16_t nvmf_req_gate(const struct nvmf_req *req)
 	return entry->path_status;
 }
 
-/* From here on, whoever drains the namespace waits for this command. */
+void nvmf_req_count(struct nvmf_req *req)
+{
+	struct ns_shard *shard = shard_of(req);
+
+	req->phase = (uint8_t)(shard->phase + 1);
+	shard->in_flight[shard->phase]++;
+}
+
 static uint16_t find_namespace(struct nvmf_req *req)
 {
 	uint16_t status = nvmf_req_gate(req);
-	struct ns_shard *shard;
 
 	if (status)
 		return status;
 	req->ns = ns_map_find(req->queue->map, get32(req->sqe->nsid))->ns;
-	shard = shard_of(req);
-	req->phase = (uint8_t)(shard->phase + 1);
-	shard->in_flight[shard->phase]++;
+	nvmf_req_count(req);
 	return NVME_OK;
 }
 
@@ -278,7 +282,6 @@ void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
 	cqe->status = put16((uint16_t)(status << 1));
 	if (req->ns && req->dir != DATA_NONE)
 		account(req, status);
-	nvmf_req_uncount(req);
 	q->ops->respond(req);
 	if (partner)
 		fused_go_on(partner, status);

@@ -56,19 +56,93 @@ static void bind_queue(struct nvmf_req *req, struct controller *c)
 	req->cqe.dw0 = put32(c->cntlid);
 }
 
+/* What the limits of one host count. */
+struct host_usage {
+	uint32_t controllers, queues;
+	uint64_t memory;
+};
+
+static void add_queue(struct host_usage *u, const struct nvmf_queue *q)
+{
+	u->queues += !is_admin(q);
+	u->memory += q->memory;
+}
+
+static struct host_usage usage_of_host(const struct target *t, const char *hostnqn)
+{
+	struct host_usage u = { 0 };
+	const struct controller *c;
+	const struct nvmf_queue *q;
+
+	for (size_t i = 0; i < t->nsubsystems; i++)
+		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry) {
+			if (strcmp(c->hostnqn, hostnqn) != 0)
+				continue;
+			u.controllers++;
+			if (c->admin)
+				add_queue(&u, c->admin);
+			LIST_FOREACH (q, &c->queues, entry)
+				add_queue(&u, q);
+		}
+	return u;
+}
+
+/* May the host have one queue more? A controller it has already, and its other queues, go on. */
+static bool within_limits(const struct nvmf_queue *q, const struct nvmf_connect_data *data)
+{
+	const struct config *conf = q->target->conf;
+	struct host_usage u;
+
+	if (!conf->host_controllers && !conf->host_queues && !conf->host_queue_memory)
+		return true;
+	u = usage_of_host(q->target, data->hostnqn);
+	add_queue(&u, q);
+	u.controllers += is_admin(q);
+	if ((!conf->host_controllers || u.controllers <= conf->host_controllers) &&
+	    (!conf->host_queues || u.queues <= conf->host_queues) &&
+	    (!conf->host_queue_memory || u.memory <= conf->host_queue_memory))
+		return true;
+	log_warn("host %s from %s has reached its limit of %s", data->hostnqn, q->remote_address,
+		 conf->host_controllers && u.controllers > conf->host_controllers
+			 ? "controllers (host_controllers)"
+		 : conf->host_queues && u.queues > conf->host_queues
+			 ? "I/O queues (host_queues)"
+			 : "queue memory (host_queue_memory)");
+	return false;
+}
+
+/* Which ID does the host ask for? Base 2.1, 3.1.1.1 and 6.3 (CNTLID). 0: any. */
+static uint16_t asked_cntlid(struct nvmf_req *req, const struct nvmf_connect_data *data,
+			     const struct subsystem *s, uint16_t *ret)
+{
+	uint16_t cntlid = le16toh(data->cntlid);
+	bool is_static = subsystem_is_static(s);
+
+	*ret = 0;
+	if (cntlid == (is_static ? CNTLID_ANY_STATIC : CNTLID_DYNAMIC))
+		return NVME_OK;
+	if (!is_static || cntlid < s->conf->cntlid_min || cntlid > s->conf->cntlid_max)
+		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, cntlid));
+	*ret = cntlid;
+	return NVME_OK;
+}
+
 static uint16_t connect_admin(struct nvmf_req *req, const struct nvmf_connect_sqe *sqe,
 			      const struct nvmf_connect_data *data, struct subsystem *s)
 {
 	struct nvmf_queue *q = req->queue;
 	struct controller *c;
+	uint16_t cntlid, status = asked_cntlid(req, data, s, &cntlid);
 
-	if (le16toh(data->cntlid) != 0xffff) /* dynamic controller model only */
-		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, cntlid));
+	if (status)
+		return status;
+	if (!within_limits(q, data))
+		return NVME_CONNECT_BUSY;
 
-	int err = controller_create(q->target, s, q, data->hostnqn, data->hostid, &c);
+	int err = controller_create(s, q, data->hostnqn, data->hostid, cntlid, &c);
 
 	if (err)
-		return err == -ENOSPC ? NVME_CONNECT_BUSY : NVME_INTERNAL_ERROR;
+		return err == -EBUSY ? NVME_CONNECT_BUSY : NVME_INTERNAL_ERROR;
 	bind_queue(req, c);
 	controller_start_keep_alive(c, get32(sqe->kato_ms));
 	log_info("controller %u: host %s from %s connected to %s, keep alive %u ms", c->cntlid,
@@ -83,7 +157,8 @@ static uint16_t connect_io(struct nvmf_req *req, const struct nvmf_connect_data 
 	uint16_t cntlid = le16toh(data->cntlid);
 	struct controller *c = cntlid <= CNTLID_MAX ? q->target->by_cntlid[cntlid] : NULL;
 
-	if (!c || c->subsys != s || !c->admin)
+	/* all queues of an association come through the same port: Base 2.1, 2.2 */
+	if (!c || c->subsys != s || !c->admin || c->admin->port != q->port)
 		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, cntlid));
 	if (strcmp(c->hostnqn, data->hostnqn) != 0)
 		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, hostnqn));
@@ -93,6 +168,8 @@ static uint16_t connect_io(struct nvmf_req *req, const struct nvmf_connect_data 
 		return invalid_param(req, IN_SQE, offsetof(struct nvmf_connect_sqe, qid));
 	if (!(c->csts & CSTS_RDY) || c->resetting || c->io[q->qid])
 		return NVME_COMMAND_SEQUENCE | NVME_DNR;
+	if (!within_limits(q, data))
+		return NVME_CONNECT_BUSY;
 	c->io[q->qid] = q;
 	c->refs++;
 	bind_queue(req, c);
@@ -100,6 +177,21 @@ static uint16_t connect_io(struct nvmf_req *req, const struct nvmf_connect_data 
 	log_debug("controller %u: queue %u connected, in reactor %u", cntlid, q->qid,
 		  q->reactor->opts.index);
 	return NVME_OK;
+}
+
+/* The first time this host came from there and was refused; the table forgets the oldest. */
+static bool refused_first(struct target *t, const char *hostnqn, const char *address)
+{
+	struct refused *r;
+
+	for (unsigned int i = 0; i < REFUSED_MAX; i++)
+		if (strcmp(t->refused[i].hostnqn, hostnqn) == 0 &&
+		    strcmp(t->refused[i].address, address) == 0)
+			return false;
+	r = &t->refused[t->next_refused++ % REFUSED_MAX];
+	strlcpy(r->hostnqn, hostnqn, sizeof(r->hostnqn));
+	strlcpy(r->address, address, sizeof(r->address));
+	return true;
 }
 
 /* What takes the controllers and subsystems: in the control thread, which owns them. */
@@ -113,14 +205,17 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 	/* No DNR: with it a host that reconnects while we are being reconfigured gives up for good.
 	 */
 	if (!s || !subsystem_on_port(s, q->port)) {
-		log_warn("host %s from %s asked for subsystem %s, which port %u does not have",
-			 data->hostnqn, q->remote_address, data->subsysnqn, q->port->id);
+		if (refused_first(q->target, data->hostnqn, q->remote_address))
+			log_warn(
+				"host %s from %s asked for subsystem %s, which port %u does not have",
+				data->hostnqn, q->remote_address, data->subsysnqn, q->port->id);
 		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, subsysnqn)) &
 		       (uint16_t)~NVME_DNR;
 	}
 	if (!subsystem_allows(s, data->hostnqn)) {
-		log_warn("host %s from %s is not among the allowed_hosts of %s", data->hostnqn,
-			 q->remote_address, s->nqn);
+		if (refused_first(q->target, data->hostnqn, q->remote_address))
+			log_warn("host %s from %s is not among the allowed_hosts of %s",
+				 data->hostnqn, q->remote_address, s->nqn);
 		return NVME_CONNECT_INVALID_HOST | NVME_DNR;
 	}
 	return is_admin(q) ? connect_admin(req, sqe, data, s) : connect_io(req, data, s);
@@ -166,7 +261,8 @@ static uint64_t capabilities(const struct nvmf_queue *q)
 	return (uint64_t)(q->port->queue_depth - 1) | /* MQES */
 	       UINT64_C(1) << 16 |                    /* CQR: contiguous queues required */
 	       (uint64_t)CAP_TIMEOUT_500MS << 24 |    /* TO */
-	       UINT64_C(1) << 37 |                    /* CSS: NVM command set */
+	       UINT64_C(1) << 37 |                    /* CSS: NVM command set, */
+	       UINT64_C(1) << 43 |                    /* and any that namespaces have */
 	       UINT64_C(1) << 59;                     /* CRMS: CRWMS */
 }
 
@@ -215,7 +311,9 @@ void property_get(struct nvmf_req *req)
 
 static bool cc_acceptable(uint32_t cc, bool discovery)
 {
-	if (CC_MPS(cc) != 0 || CC_AMS(cc) != 0 || CC_CSS(cc) != 0)
+	if (CC_MPS(cc) != 0 || CC_AMS(cc) != 0)
+		return false;
+	if (CC_CSS(cc) != CSS_NVM && CC_CSS(cc) != CSS_ALL)
 		return false;
 	/* a discovery controller has no I/O queues, hosts may leave the sizes 0 */
 	return discovery || (CC_IOSQES(cc) == 6 && CC_IOCQES(cc) == 4);
@@ -254,6 +352,7 @@ static void set_cc(struct controller *c, uint32_t cc)
 		enable(c);
 	if (!(cc & CC_EN) && old & CC_EN) { /* controller reset */
 		c->aec = 0;
+		events_reset(c, NVME_ABORTED_SQ_DELETION);
 		c->csts &= CSTS_RDY;
 		c->resetting = true;
 		disconnect_io_queues(c);

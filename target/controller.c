@@ -12,19 +12,56 @@
 /* ---- cntlid -----------------------------------------------------------------------------------
  */
 
-/* IDs go round, so that a host's stale ID meets nobody for long. */
-static uint16_t take_cntlid(struct target *t, struct controller *c)
+/* Those of static controllers are not given to others. */
+static bool is_reserved(const struct target *t, uint16_t id, const struct subsystem *s)
 {
-	for (unsigned int tries = 0; tries < CNTLID_MAX; tries++) {
-		uint16_t id = t->next_cntlid;
+	for (size_t i = 0; i < t->nsubsystems; i++) {
+		const struct subsystem *other = t->subsystems[i];
 
-		t->next_cntlid = (uint16_t)(id == CNTLID_MAX ? 1 : id + 1);
-		if (!t->by_cntlid[id]) {
-			t->by_cntlid[id] = c;
+		if (other != s && subsystem_is_static(other) && id >= other->conf->cntlid_min &&
+		    id <= other->conf->cntlid_max)
+			return true;
+	}
+	return false;
+}
+
+/* IDs go round, so that a host's stale ID meets nobody for long. */
+static uint16_t find_cntlid(struct target *t, const struct subsystem *s)
+{
+	uint16_t min = s->conf ? s->conf->cntlid_min : 1;
+	uint16_t max = s->conf ? s->conf->cntlid_max : CNTLID_MAX;
+	uint16_t id = t->next_cntlid;
+
+	for (unsigned int tries = 0; tries <= (unsigned int)(max - min); tries++) {
+		if (id < min || id > max)
+			id = min;
+		if (!t->by_cntlid[id] && !is_reserved(t, id, s)) {
+			t->next_cntlid = (uint16_t)(id + 1);
 			return id;
 		}
+		id++;
 	}
 	return 0;
+}
+
+static unsigned int ncontrollers(const struct subsystem *s)
+{
+	const struct controller *c;
+	unsigned int n = 0;
+
+	LIST_FOREACH (c, &s->controllers, entry)
+		n++;
+	return n;
+}
+
+/* 0: none is free. */
+static uint16_t take_cntlid(struct target *t, const struct subsystem *s, uint16_t asked)
+{
+	if (s->conf && s->conf->max_controllers && ncontrollers(s) >= s->conf->max_controllers)
+		return 0;
+	if (asked)
+		return t->by_cntlid[asked] ? 0 : asked;
+	return find_cntlid(t, s);
 }
 
 bool target_has_controller(const struct target *t, uint16_t cntlid)
@@ -82,15 +119,26 @@ static void on_kato(struct ev_loop *loop, ev_timer *w, int revents)
 	controller_disconnect(c);
 }
 
-int controller_create(struct target *t, struct subsystem *s, struct nvmf_queue *admin,
-		      const char *hostnqn, const uint8_t hostid[16], struct controller **ret_ctrl)
+uint16_t max_queues(const struct subsystem *s)
 {
-	struct controller *c = calloc(1, sizeof(*c));
+	return s->conf ? s->conf->max_queues : IO_QUEUES_MAX;
+}
 
+int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char *hostnqn,
+		      const uint8_t hostid[16], uint16_t cntlid, struct controller **ret_ctrl)
+{
+	struct target *t = admin->target;
+	struct controller *c;
+
+	cntlid = take_cntlid(t, s, cntlid);
+	if (cntlid == 0)
+		return -EBUSY;
+	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	c->target = t;
 	c->subsys = s;
+	c->cntlid = cntlid;
 	memcpy(c->hostid, hostid, sizeof(c->hostid));
 	strlcpy(c->hostnqn, hostnqn, sizeof(c->hostnqn));
 	c->map = ns_map_create(c);
@@ -98,14 +146,9 @@ int controller_create(struct target *t, struct subsystem *s, struct nvmf_queue *
 		free(c);
 		return -ENOMEM;
 	}
-	c->cntlid = take_cntlid(t, c);
-	if (c->cntlid == 0) {
-		free(c->map);
-		free(c);
-		return -ENOSPC;
-	}
+	t->by_cntlid[cntlid] = c;
 	c->in_capsule_len = announced_in_capsule_len(s, admin->port);
-	c->nqueues = IO_QUEUES_MAX;
+	c->nqueues = max_queues(s);
 	TAILQ_INIT(&c->aers);
 	LIST_INIT(&c->queues);
 	ev_timer_init(&c->kato_timer, on_kato, 0, 0);
@@ -125,6 +168,7 @@ void controller_put(struct controller *c)
 	ev_timer_stop(control_reactor(c->target)->loop, &c->kato_timer);
 	c->target->by_cntlid[c->cntlid] = NULL;
 	LIST_REMOVE(c, entry);
+	subsystem_controller_gone(c->subsys);
 	free(c->map);
 	free(c);
 }

@@ -64,6 +64,21 @@ struct drain {
 	STAILQ_ENTRY(drain) entry;
 };
 
+/*
+ * Blocks that only their owner may change: range_lock.c. Control thread.
+ */
+struct range_lock {
+	struct namespace *ns;
+	uint64_t slba, nlb;
+	struct nvmf_req *owner; /* for whoever locks */
+	/* The blocks are locked, and no command that was there before is in flight any more. */
+	void (*held)(struct range_lock *l);
+	struct message message; /* for whoever locks */
+	/* private: */
+	struct drain drain;
+	STAILQ_ENTRY(range_lock) entry;
+};
+
 /* Control thread, but for the shards. Its address stays. What reactors look at changes by message
  * only. */
 struct namespace
@@ -82,6 +97,12 @@ struct namespace
 	STAILQ_HEAD(drain_list, drain) drains; /* the first one is under way */
 	unsigned int draining_shards;
 	STAILQ_HEAD(lock_list, range_lock) locks; /* the first one is held, or about to be */
+	bool changed;                             /* hosts are told so by the next target_remap() */
+	/* on its way out: reload.c */
+	char nqn[CONFIG_NQN_MAX + 1];
+	STAILQ_ENTRY(namespace) gone_entry;
+	struct drain retire;
+	struct range_lock retire_lock;
 };
 
 /* immutable: the namespaces that a controller's host sees, by nsid */
@@ -94,9 +115,11 @@ struct ns_map {
 };
 
 struct subsystem {
+	struct target *target;
 	const struct config_subsystem *conf; /* NULL: the discovery subsystem */
 	const char *nqn;
 	bool discovery;
+	bool dying; /* not in the configuration any more; goes with its last controller */
 	char serial[CONFIG_SERIAL_MAX + 1];
 	struct namespace **namespaces; /* ascending nsid */
 	size_t nnamespaces;
@@ -128,6 +151,7 @@ struct controller {
 	uint32_t events_masked;  /* told; not again until the host has read the log page */
 	uint64_t changed_ns[CONFIG_NSID_MAX / 64 + 1]; /* bits by nsid: log page 04h */
 	struct ns_map *map;                            /* as all its queues have it */
+	struct ns_map *old_map;                        /* within target_remap() only */
 	/* queues */
 	struct nvmf_queue *admin;
 	LIST_HEAD(nvmf_queue_list, nvmf_queue) queues; /* I/O queues */
@@ -135,6 +159,13 @@ struct controller {
 	unsigned int refs; /* queues of any kind */
 	LIST_ENTRY(controller) entry;
 };
+
+/* A host that was refused, so that the log says it once. */
+struct refused {
+	char hostnqn[CONFIG_NQN_MAX + 1];
+	char address[64];
+};
+#define REFUSED_MAX 64
 
 struct target {
 	const struct config *conf;
@@ -149,6 +180,12 @@ struct target {
 	uint32_t mdts_len; /* bytes */
 	struct works *works[REACTORS_MAX];
 	uint16_t next_cntlid;
+	/* after a reload: whose strings and structs are in use, and what keeps older ones */
+	struct config *reloaded, **old_confs;
+	size_t nold_confs;
+	unsigned int nretiring; /* namespaces and subsystems that are going away */
+	struct refused refused[REFUSED_MAX];
+	unsigned int next_refused;
 	struct controller *by_cntlid[CNTLID_MAX + 1];
 };
 
@@ -189,6 +226,10 @@ void nvmf_req_in_control(struct nvmf_req *req, uint16_t (*fn)(struct nvmf_req *r
 
 /* command.c: may this command use its namespace, as things are now? Reactor-local. */
 uint16_t nvmf_req_gate(const struct nvmf_req *req);
+
+/* command.c: from here on, whoever drains the namespace waits for this command; until the transport
+ * is done with it, because its staging memory is accounted to the namespace. */
+void nvmf_req_count(struct nvmf_req *req);
 
 /* command.c: who drains the namespace need not wait for this command any more. */
 void nvmf_req_uncount(struct nvmf_req *req);
@@ -236,6 +277,9 @@ __attribute__((warn_unused_result)) int namespace_open(struct target *t, struct 
 						       const struct config_namespace *conf,
 						       struct namespace **ret_ns,
 						       struct config_diag *diag);
+/* Its configuration, which may differ in all but nsid, device, polled and scratch. */
+void namespace_set_conf(struct target *t, struct namespace *ns,
+			const struct config_namespace *conf);
 /* Nothing may be in flight on it. NULL is fine. */
 void namespace_close(struct namespace *ns);
 /* Give every reactor its copy of what the proofs found. */
@@ -253,20 +297,7 @@ void namespace_drain(struct namespace *ns, struct drain *d);
 /* The message that a shard's former phase is over. */
 void namespace_shard_drained(struct message *m);
 
-/*
- * Blocks that only their owner may change: range_lock.c. Control thread.
- */
-struct range_lock {
-	struct namespace *ns;
-	uint64_t slba, nlb;
-	struct nvmf_req *owner; /* for whoever locks */
-	/* The blocks are locked, and no command that was there before is in flight any more. */
-	void (*held)(struct range_lock *l);
-	struct message message; /* for whoever locks */
-	/* private: */
-	struct drain drain;
-	STAILQ_ENTRY(range_lock) entry;
-};
+/* range_lock.c: control thread. */
 
 /* Have @l->held() called when the blocks are locked; in the order of asking. */
 void range_lock(struct range_lock *l);
@@ -288,9 +319,10 @@ void fused_close(struct nvmf_queue *q);
 
 /* The map for @c as things are; NULL: no memory. */
 struct ns_map *ns_map_create(const struct controller *c);
-/* Namespaces, access or ANA states changed: every controller's queues get new maps. Nobody uses an
- * old one when this returns, but requests in flight keep their namespaces. */
-int target_remap(struct target *t);
+/* Namespaces, access or ANA states changed: every controller's queues get new maps, and hosts are
+ * told which namespaces came, went or changed. Nobody uses an old map when this returns, but
+ * requests in flight keep their namespaces. 0, or -ENOMEM: some have their old ones still. */
+__attribute__((warn_unused_result)) int target_remap(struct target *t);
 
 static inline const struct ns_map_entry *ns_map_find(const struct ns_map *map, uint32_t nsid)
 {
@@ -359,10 +391,11 @@ static inline uint32_t nlb_of(const struct nvmf_req *req)
 void *discovery_log(const struct nvmf_queue *q, size_t *ret_len);
 
 /* controller.c */
-__attribute__((warn_unused_result)) int controller_create(struct target *t, struct subsystem *s,
+/* @cntlid: 0: any that is free. Return: 0, -ENOMEM, or -EBUSY: none, or not this one, is free. */
+__attribute__((warn_unused_result)) int controller_create(struct subsystem *s,
 							  struct nvmf_queue *admin,
 							  const char *hostnqn,
-							  const uint8_t hostid[16],
+							  const uint8_t hostid[16], uint16_t cntlid,
 							  struct controller **ret_ctrl);
 void controller_put(struct controller *c);
 void controller_start_keep_alive(struct controller *c, uint32_t kato_ms);
@@ -385,11 +418,24 @@ void namespace_account(const struct target *t, const struct namespace *ns, enum 
 /* subsystem.c: an I/O failed as it does when a drive goes away. Any thread. */
 void target_tell_trouble(struct target *t);
 
+/* reload.c: have exactly the subsystems and namespaces of @conf, which must outlive them. On
+ * failure nothing has changed, and @diag says why. */
+__attribute__((warn_unused_result)) int target_apply(struct target *t, const struct config *conf,
+						     struct config_diag *diag);
+
+/* Not in the target's list yet; without a configuration, the discovery subsystem. */
+struct subsystem *subsystem_create(struct target *t, const struct config_subsystem *conf);
+void subsystem_set_conf(struct subsystem *s, const struct config_subsystem *conf);
 struct subsystem *subsystem_find(struct target *t, const char *nqn);
 bool subsystem_on_port(const struct subsystem *s, const struct config_port *port);
+/* A controller of it is gone: if it is dying and that was the last, it goes too. */
+void subsystem_controller_gone(struct subsystem *s);
+/* I/O queues that a controller of it has at most */
+uint16_t max_queues(const struct subsystem *s);
+bool subsystem_is_static(const struct subsystem *s);
 bool subsystem_allows(const struct subsystem *s, const char *hostnqn);
 struct namespace *subsystem_namespace(const struct subsystem *s, uint32_t nsid);
-bool subsystem_shows(const struct subsystem *s, const struct namespace *ns, const char *hostnqn);
+bool namespace_shows(const struct namespace *ns, const char *hostnqn);
 
 static inline struct reactor *control_reactor(const struct target *t)
 {

@@ -15,20 +15,20 @@ static const char *shown_address(const struct config_port *port, const struct nv
 }
 
 static void fill_entry(struct nvmf_disc_log_entry *e, const struct nvmf_queue *q,
-		       const struct config_port *port, const char *nqn, uint8_t subtype)
+		       const struct config_port *port, const struct subsystem *s)
 {
 	const char *address = shown_address(port, q);
 
 	e->trtype = NVMF_TRTYPE_RDMA;
 	e->adrfam = strchr(address, ':') ? NVMF_ADDR_FAMILY_IP6 : NVMF_ADDR_FAMILY_IP4;
-	e->subtype = subtype;
+	e->subtype = s->discovery ? NVME_NQN_CURR : NVME_NQN_NVME;
 	e->treq = NVMF_TREQ_NOT_SPECIFIED | NVMF_TREQ_DISABLE_SQFLOW;
 	e->portid = htole16(port->id);
-	e->cntlid = htole16(0xffff); /* dynamic */
+	e->cntlid = htole16(subsystem_is_static(s) ? CNTLID_ANY_STATIC : CNTLID_DYNAMIC);
 	e->asqsz = htole16(ADMIN_QUEUE_DEPTH);
 	put_padded(e->trsvcid, sizeof(e->trsvcid), port->service, ' ');
 	put_padded(e->traddr, sizeof(e->traddr), address, ' ');
-	put_padded(e->subnqn, sizeof(e->subnqn), nqn, '\0');
+	put_padded(e->subnqn, sizeof(e->subnqn), s->nqn, '\0');
 	e->tsas.rdma.qptype = NVMF_RDMA_QPTYPE_CONNECTED;
 	e->tsas.rdma.prtype = NVMF_RDMA_PRTYPE_NOT_SPECIFIED;
 	e->tsas.rdma.cms = NVMF_RDMA_CMS_RDMA_CM;
@@ -52,8 +52,7 @@ static size_t fill(struct nvmf_discovery_log *log, const struct nvmf_queue *q)
 			if (s->discovery ? port != q->port : !subsystem_on_port(s, port))
 				continue;
 			if (log)
-				fill_entry(&log->entries[n], q, port, s->nqn,
-					   s->discovery ? NVME_NQN_CURR : NVME_NQN_NVME);
+				fill_entry(&log->entries[n], q, port, s);
 			n++;
 		}
 	}

@@ -34,7 +34,9 @@ static uint16_t set_queues(struct controller *c, uint32_t dw11, uint32_t *ret_dw
 		return NVME_INVALID_FIELD | NVME_DNR;
 	if (!LIST_EMPTY(&c->queues))
 		return NVME_COMMAND_SEQUENCE | NVME_DNR;
-	c->nqueues = (uint16_t)(nsq_z < IO_QUEUES_MAX ? nsq_z + 1 : IO_QUEUES_MAX);
+	c->nqueues = max_queues(c->subsys);
+	if (nsq_z < c->nqueues)
+		c->nqueues = (uint16_t)(nsq_z + 1);
 	*ret_dw0 = get_queues(c);
 	return NVME_OK;
 }

@@ -6,6 +6,7 @@
  *      lock the blocks (control thread) --> Compare --> Write, or abort --> unlock
  *
  * The pair is not counted as in flight while it waits for the lock, or the lock would wait for it.
+ * Whoever takes the namespace away waits for the locks too.
  */
 #include "target/core.h"
 
@@ -104,6 +105,9 @@ static void run_pair(struct message *m)
 {
 	struct nvmf_req *first = req_of(m);
 	uint16_t status = nvmf_req_gate(first);
+
+	nvmf_req_count(first);
+	nvmf_req_count(first->partner);
 
 	if (!status)
 		status = nvmf_req_gate(first->partner);

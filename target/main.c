@@ -9,10 +9,12 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 #define RING_ENTRIES   1024
@@ -26,13 +28,14 @@ enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 struct daemon {
 	struct config *conf;
+	const char *config_path;
 	bool json;
 	struct topology topo;
 	struct reactors reactors; /* [0] is this thread's; its provider set leads */
 	struct target *target;
 	struct transport *transport;
 	struct hotplug *hotplug;
-	ev_signal term, interrupt, usr1, usr2;
+	ev_signal term, interrupt, hangup, usr1, usr2;
 	ev_timer stopping, stop_timer, trim, look;
 	ev_io hotplug_ready;
 };
@@ -82,8 +85,9 @@ static void print_help(void)
 			 o->arg ? " " : "", o->arg ? o->arg : "");
 		printf("  %-24s %s\n", left, o->help);
 	}
-	printf("\nSignals: SIGUSR1 prints where the bytes went and the table of paths; SIGUSR2 proves the\n"
-	       "paths again; SIGTERM and SIGINT disconnect the hosts and exit.\n"
+	printf("\nSignals: SIGHUP reads the configuration again and applies what it says of subsystems;\n"
+	       "SIGUSR1 prints where the bytes went and the table of paths; SIGUSR2 proves the paths\n"
+	       "again; SIGTERM and SIGINT disconnect the hosts and exit.\n"
 	       "Exit status: 0 stopped as asked, 1 failed, 2 wrong usage.\n");
 }
 
@@ -321,18 +325,21 @@ static void on_hotplug(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct daemon *d = w->data;
 	enum hotplug_event event;
-	bool changed = false;
+	bool changed = false, resized = false;
 	char bdf[32];
 
 	(void)loop;
 	(void)revents;
 	while ((event = hotplug_read(d->hotplug, bdf)) != HOTPLUG_NONE) {
 		changed |= event == HOTPLUG_CHANGED;
+		resized |= event == HOTPLUG_RESIZED;
 		if (event == HOTPLUG_RESET)
 			prove_provider(d, bdf);
 	}
 	if (changed)
 		look(d);
+	if (resized)
+		target_check_sizes(d->target);
 }
 
 static void trim(void *arg)
@@ -351,6 +358,7 @@ static void on_trim(struct ev_loop *loop, ev_timer *w, int revents)
 	for (unsigned int r = 0; r < d->reactors.n; r++)
 		(void)command(d, r, 0, trim);
 	transport_warn_of_full_windows(d->transport);
+	target_check_sizes(d->target); /* nobody tells of files */
 }
 
 static void watch_hardware(struct daemon *d)
@@ -406,6 +414,42 @@ static void on_usr1(struct ev_loop *loop, ev_signal *w, int revents)
 	print_paths(w->data);
 }
 
+/* All of the new configuration, or nothing. */
+static void reload(struct daemon *d)
+{
+	struct config_diag diag = { 0 };
+	struct config *conf;
+
+	if (config_load(d->config_path, &conf, &diag)) {
+		config_diag_print(&diag, stderr);
+		log_error("the configuration stays as it was");
+		return;
+	}
+	if (!config_same_fixed(d->conf, conf))
+		log_warn("changes of `daemon` and `ports` take a restart; they are left out");
+	if (target_reload(d->target, conf, &diag)) {
+		config_diag_print(&diag, stderr);
+		log_error("the configuration stays as it was");
+		config_free(conf);
+		return;
+	}
+	target_check_sizes(d->target);
+	log_info("configuration reloaded");
+}
+
+static void on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	struct timespec now;
+
+	(void)loop;
+	(void)revents;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+			 (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+	reload(w->data);
+	(void)sd_notify(0, "READY=1\nSTATUS=listening");
+}
+
 static void on_usr2(struct ev_loop *loop, ev_signal *w, int revents)
 {
 	struct daemon *d = w->data;
@@ -454,11 +498,13 @@ static void watch_signals(struct daemon *d)
 
 	ev_signal_init(&d->term, on_term, SIGTERM);
 	ev_signal_init(&d->interrupt, on_term, SIGINT);
+	ev_signal_init(&d->hangup, on_hangup, SIGHUP);
 	ev_signal_init(&d->usr1, on_usr1, SIGUSR1);
 	ev_signal_init(&d->usr2, on_usr2, SIGUSR2);
-	d->term.data = d->interrupt.data = d->usr1.data = d->usr2.data = d;
+	d->term.data = d->interrupt.data = d->hangup.data = d->usr1.data = d->usr2.data = d;
 	ev_signal_start(loop, &d->term);
 	ev_signal_start(loop, &d->interrupt);
+	ev_signal_start(loop, &d->hangup);
 	ev_signal_start(loop, &d->usr1);
 	ev_signal_start(loop, &d->usr2);
 	ev_timer_init(&d->stopping, on_stopping, 0, 0.01);
@@ -641,6 +687,7 @@ int main(int argc, char **argv)
 		return EXIT_OK;
 	}
 	d.json = o.json;
+	d.config_path = o.config;
 	code = o.p2p ? prove_and_print(&d) : run(&d);
 	finish(&d);
 	return code;

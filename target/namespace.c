@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -139,6 +140,23 @@ static int create_shards(struct namespace *ns)
 		ns->shard[i].drained.run = namespace_shard_drained;
 	}
 	return 0;
+}
+
+void namespace_set_conf(struct target *t, struct namespace *ns, const struct config_namespace *conf)
+{
+	uuid_t before;
+
+	if (ns->conf == conf) /* a new one */
+		return;
+	ns->conf = conf;
+	memcpy(before, ns->uuid, sizeof(before));
+	set_ns_uuid(ns->subsys, ns);
+	ns->changed = memcmp(before, ns->uuid, sizeof(before)) != 0;
+	if (ns->stage.policy != policy_of(conf->cmb)) {
+		ns->stage.policy = policy_of(conf->cmb);
+		ns->stage.why[0] = '\0'; /* say it */
+		prove(t, ns);
+	}
 }
 
 int namespace_open(struct target *t, struct subsystem *s, const struct config_namespace *conf,
@@ -329,6 +347,33 @@ unsigned int target_check_devices(struct target *t, bool *ret_back)
 		FOR_EACH_NAMESPACE (t->subsystems[s], ns)
 			nlost += check_device(ns, ret_back);
 	return nlost;
+}
+
+static bool check_size(struct namespace *ns)
+{
+	struct backend *b = ns->backend;
+	uint64_t nlb = backend_lost(b) ? 0 : b->ops->nlb(b);
+
+	if (nlb == 0 || nlb == ns_nlb(ns))
+		return false;
+	log_info("namespace %u of %s: %s has %" PRIu64 " blocks now, %" PRIu64 " before", ns->nsid,
+		 ns->subsys->nqn, ns->conf->device, nlb, ns_nlb(ns));
+	b->info.nlb = nlb;
+	__atomic_store_n(&ns->nlb, nlb, __ATOMIC_RELAXED);
+	ns->changed = true;
+	return true;
+}
+
+void target_check_sizes(struct target *t)
+{
+	struct namespace *ns;
+	bool any = false;
+
+	for (size_t s = 0; s < t->nsubsystems; s++)
+		FOR_EACH_NAMESPACE (t->subsystems[s], ns)
+			any |= check_size(ns);
+	if (any && target_remap(t))
+		log_error("no memory to tell all hosts of a namespace's new size");
 }
 
 void target_on_trouble(struct target *t, void (*trouble)(void *arg), void *arg)

@@ -19,7 +19,7 @@ struct ns_map *ns_map_create(const struct controller *c)
 		return NULL;
 	map->n = n;
 	FOR_EACH_NAMESPACE (s, ns)
-		if (subsystem_shows(s, ns, c->hostnqn))
+		if (namespace_shows(ns, c->hostnqn))
 			map->entry[ns->nsid] = (struct ns_map_entry){ .ns = ns };
 	return map;
 }
@@ -43,37 +43,68 @@ static void take_maps(void *arg)
 					q->map = c->map;
 }
 
+static const struct namespace *mapped(const struct ns_map *map, uint32_t nsid)
+{
+	return nsid < map->n ? map->entry[nsid].ns : NULL;
+}
+
+/* Comparing addresses is right: a namespace that went is still open. */
+static void tell_changes(struct controller *c, const struct ns_map *old)
+{
+	const struct namespace *before, *now;
+	uint32_t n = old->n > c->map->n ? old->n : c->map->n;
+
+	for (uint32_t nsid = 1; nsid < n; nsid++) {
+		before = mapped(old, nsid);
+		now = mapped(c->map, nsid);
+		if (before != now || (now && now->changed))
+			controller_ns_changed(c, nsid);
+	}
+}
+
+static void make_map(struct controller *c, bool *ret_failed)
+{
+	struct ns_map *map = ns_map_create(c);
+
+	*ret_failed |= !map;
+	c->old_map = map ? c->map : NULL;
+	if (!map) /* it keeps what it has */
+		return;
+	c->map = map;
+	if (c->admin)
+		c->admin->map = map;
+}
+
+static void drop_old_map(struct controller *c)
+{
+	if (!c->old_map)
+		return;
+	tell_changes(c, c->old_map);
+	free(c->old_map);
+	c->old_map = NULL;
+}
+
 int target_remap(struct target *t)
 {
 	struct controller *c;
-	struct ns_map **old, *map;
-	size_t n = 0, max = 0;
+	struct namespace *ns;
+	bool failed = false;
 
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry)
-			max++;
-	old = calloc(max ? max : 1, sizeof(struct ns_map *));
-	if (!old)
-		return -ENOMEM;
-	for (size_t i = 0; i < t->nsubsystems; i++)
-		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry) {
-			map = ns_map_create(c);
-			if (!map) /* it keeps what it has */
-				continue;
-			old[n++] = c->map;
-			c->map = map;
-			if (c->admin)
-				c->admin->map = map;
-		}
+			make_map(c, &failed);
 	for (unsigned int i = 0; i < t->reactors->n; i++) {
 		struct remapping r = { t, t->reactors->r[i] };
 
 		reactor_call(r.reactor, take_maps, &r);
 	}
-	for (size_t i = 0; i < n; i++)
-		free(old[i]);
-	free(old);
-	return n == max ? 0 : -ENOMEM;
+	for (size_t i = 0; i < t->nsubsystems; i++) {
+		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry)
+			drop_old_map(c);
+		FOR_EACH_NAMESPACE (t->subsystems[i], ns)
+			ns->changed = false;
+	}
+	return failed ? -ENOMEM : 0;
 }
 
 /* ---- draining ---------------------------------------------------------------------------------

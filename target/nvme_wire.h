@@ -132,6 +132,9 @@ struct nvmf_connect_sqe {
 static_assert(sizeof(struct nvmf_connect_sqe) == 64, "Base 6.3");
 enum { CATTR_DISABLE_SQFLOW = 1 << 2 };
 
+/* Controller IDs with a meaning: Base 3.1.1.1 */
+enum { CNTLID_ANY_STATIC = 0xfffe, CNTLID_DYNAMIC = 0xffff };
+
 struct nvmf_property_sqe {
 	uint8_t head[40];
 	uint8_t attrib; /* 0: 4 bytes, 1: 8 bytes */
@@ -160,6 +163,8 @@ enum {
 #define CC_SHN(cc)     ((cc) >> 14 & 3)
 #define CC_IOSQES(cc)  ((cc) >> 16 & 15)
 #define CC_IOCQES(cc)  ((cc) >> 20 & 15)
+#define CSS_NVM        0u /* of CC.CSS */
+#define CSS_ALL        6u
 #define CSTS_RDY       (1u << 0)
 #define CSTS_CFS       (1u << 1)
 #define CSTS_SHST_DONE (2u << 2)

@@ -34,46 +34,39 @@ static void set_serial(struct subsystem *s)
 		snprintf(s->serial + 2 * i, 3, "%02x", id[i]);
 }
 
-static struct subsystem *add_subsystem(struct target *t, const char *nqn)
+void subsystem_set_conf(struct subsystem *s, const struct config_subsystem *conf)
+{
+	s->conf = conf;
+	s->nqn = conf->nqn;
+	set_serial(s);
+}
+
+struct subsystem *subsystem_create(struct target *t, const struct config_subsystem *conf)
 {
 	struct subsystem *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
-	s->nqn = nqn;
+	s->target = t;
 	LIST_INIT(&s->controllers);
-	t->subsystems[t->nsubsystems++] = s;
+	if (conf)
+		subsystem_set_conf(s, conf);
 	return s;
-}
-
-static int open_subsystem(struct target *t, const struct config_subsystem *conf,
-			  struct config_diag *diag)
-{
-	struct subsystem *s = add_subsystem(t, conf->nqn);
-	int err = 0;
-
-	if (!s)
-		return -ENOMEM;
-	s->conf = conf;
-	set_serial(s);
-	s->namespaces = calloc(conf->nnamespaces ? conf->nnamespaces : 1, sizeof(s->namespaces[0]));
-	if (!s->namespaces)
-		return -ENOMEM;
-	for (size_t i = 0; i < conf->nnamespaces && !err; i++) {
-		err = namespace_open(t, s, &conf->namespaces[i], &s->namespaces[i], diag);
-		s->nnamespaces += !err;
-	}
-	return err;
 }
 
 static int open_discovery(struct target *t)
 {
-	struct subsystem *s = add_subsystem(t, NVME_DISC_SUBSYS_NAME);
+	struct subsystem *s = subsystem_create(t, NULL);
 
-	if (!s)
+	t->subsystems = calloc(1, sizeof(t->subsystems[0]));
+	if (!s || !t->subsystems) {
+		free(s);
 		return -ENOMEM;
+	}
+	s->nqn = NVME_DISC_SUBSYS_NAME;
 	s->discovery = true;
 	set_serial(s);
+	t->subsystems[t->nsubsystems++] = s;
 	return 0;
 }
 
@@ -104,17 +97,15 @@ int target_create(const struct config *c, const struct reactors *reactors,
 	t->trouble_message.run = target_on_trouble_message;
 	t->mdts_len = c->max_transfer_len;
 	t->next_cntlid = 1;
-	t->subsystems = calloc(c->nsubsystems + 1, sizeof(t->subsystems[0]));
-	err = t->subsystems ? open_discovery(t) : -ENOMEM;
+	err = open_discovery(t);
 	for (unsigned int i = 0; i < reactors->n && !err; i++)
 		err = works_create(&t->works[i]);
-	for (size_t i = 0; i < c->nsubsystems && !err; i++)
-		err = open_subsystem(t, &c->subsystems[i], diag);
+	if (!err)
+		err = target_apply(t, c, diag);
 	if (err) {
 		target_destroy(t);
 		return err;
 	}
-	target_publish_views(t);
 	*ret_target = t;
 	return 0;
 }
@@ -123,12 +114,17 @@ void target_destroy(struct target *t)
 {
 	if (!t)
 		return;
-	while (reactor_run_messages(control_reactor(t))) /* maybe about trouble */
+	/* maybe about trouble; and removed namespaces wait for their reactors */
+	while (reactor_run_messages(control_reactor(t)) || t->nretiring)
 		;
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		close_subsystem(t->subsystems[i]);
 	for (unsigned int i = 0; i < t->reactors->n; i++)
 		works_destroy(t->works[i]);
+	for (size_t i = 0; i < t->nold_confs; i++)
+		config_free(t->old_confs[i]);
+	free(t->old_confs);
+	config_free(t->reloaded);
 	free(t->subsystems);
 	free(t);
 }
@@ -146,7 +142,7 @@ void target_stop(struct target *t)
 struct subsystem *subsystem_find(struct target *t, const char *nqn)
 {
 	for (size_t i = 0; i < t->nsubsystems; i++)
-		if (strcmp(t->subsystems[i]->nqn, nqn) == 0)
+		if (!t->subsystems[i]->dying && strcmp(t->subsystems[i]->nqn, nqn) == 0)
 			return t->subsystems[i];
 	return NULL;
 }
@@ -161,16 +157,6 @@ bool subsystem_on_port(const struct subsystem *s, const struct config_port *port
 	return false;
 }
 
-bool subsystem_allows(const struct subsystem *s, const char *hostnqn)
-{
-	if (s->discovery || s->conf->allow_any_host)
-		return true;
-	for (size_t i = 0; i < s->conf->nallowed_hosts; i++)
-		if (strcmp(s->conf->allowed_hosts[i], hostnqn) == 0)
-			return true;
-	return false;
-}
-
 struct namespace *subsystem_namespace(const struct subsystem *s, uint32_t nsid)
 {
 	struct namespace *ns;
@@ -181,10 +167,27 @@ struct namespace *subsystem_namespace(const struct subsystem *s, uint32_t nsid)
 	return NULL;
 }
 
-bool subsystem_shows(const struct subsystem *s, const struct namespace *ns, const char *hostnqn)
+bool subsystem_is_static(const struct subsystem *s)
 {
-	(void)s;
-	(void)ns;
-	(void)hostnqn;
-	return true;
+	return s->conf && s->conf->controller_model == CONFIG_MODEL_STATIC;
+}
+
+static bool is_among(const char *const *hosts, size_t n, const char *hostnqn)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(hosts[i], hostnqn) == 0)
+			return true;
+	return false;
+}
+
+bool subsystem_allows(const struct subsystem *s, const char *hostnqn)
+{
+	return s->discovery || s->conf->allow_any_host ||
+	       is_among(s->conf->allowed_hosts, s->conf->nallowed_hosts, hostnqn);
+}
+
+bool namespace_shows(const struct namespace *ns, const char *hostnqn)
+{
+	return ns->conf->nallowed_hosts == 0 ||
+	       is_among(ns->conf->allowed_hosts, ns->conf->nallowed_hosts, hostnqn);
 }

@@ -114,6 +114,7 @@ struct nvmf_queue {
 	enum nvmf_queue_state state;
 	uint16_t qid;   /* what the connection was made for; the Connect command must agree */
 	uint16_t depth; /* entries, the most that Connect may ask for */
+	size_t memory;  /* bytes that the connection may come to need, for the host's limit */
 	/* private: */
 	uint16_t sqsize; /* entries */
 	uint16_t sqhd;
@@ -146,6 +147,20 @@ __attribute__((warn_unused_result)) int target_create(const struct config *c,
 
 /** target_destroy() - close the devices; no queue may be left. NULL is fine. */
 void target_destroy(struct target *t);
+
+/**
+ * target_reload() - have the subsystems and namespaces of @conf, and its access rights; its
+ * `daemon` and `ports` are not looked at. Hosts are told by asynchronous events; those that are not
+ * allowed any more are disconnected. Takes @conf over, on success only. Blocks while devices are
+ * opened and proved. On failure nothing has changed, and @diag says why. Control thread. Return: 0
+ * or negative errno.
+ */
+__attribute__((warn_unused_result)) int target_reload(struct target *t, struct config *conf,
+						      struct config_diag *diag);
+
+/** target_check_sizes() - find namespaces whose device was resized, and tell the hosts. Control
+ * thread. */
+void target_check_sizes(struct target *t);
 
 /** target_stop() - ask the transport to disconnect every queue of every controller. */
 void target_stop(struct target *t);
@@ -181,8 +196,8 @@ uint32_t target_in_capsule_len(const struct target *t, uint16_t cntlid,
 void target_print_accounting(const struct target *t, FILE *out);
 
 /** nvmf_queue_init() - a connection is up and waits for its Connect command (10 s at most). The
- * caller has set ops, target, reactor, port, qid, depth and the addresses; everything else is set
- * here. */
+ * caller has set ops, target, reactor, port, qid, depth, memory and the addresses; everything else
+ * is set here. */
 void nvmf_queue_init(struct nvmf_queue *q);
 
 /** nvmf_queue_close() - no further command will be executed; parked commands are answered (which
@@ -212,8 +227,8 @@ struct stage_client *nvmf_req_stage(const struct nvmf_req *req);
  */
 bool nvmf_req_cpu_data(const struct nvmf_req *req);
 
-/** nvmf_req_drop() - the transport gives up a request that passed nvmf_req_check() and will not be
- * completed, because its queue dies. Fine after nvmf_req_complete() too. */
+/** nvmf_req_drop() - the transport is done with a request that nvmf_req_check() saw: its response
+ * is out and its memory given back, or its queue dies and it will not be completed. */
 void nvmf_req_drop(struct nvmf_req *req);
 
 /** nvmf_req_execute() - run a request that nvmf_req_check() accepted and whose data is in place.

@@ -436,6 +436,7 @@ void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_c
 		return;
 	}
 	c->nvmf.depth = c->depth;
+	c->nvmf.memory = c->mem_reserved;
 	reactor_call(c->lane->reactor, adopt, c);
 	err = accept_conn(c, param);
 	if (err) {

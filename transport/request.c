@@ -267,9 +267,9 @@ static void release(struct request *req)
 	struct conn *c = req->conn;
 
 	set_state(req, REQ_FREE);
-	nvmf_req_drop(&req->nvmf);
 	done_with_recv(req);
 	give_slot(req);
+	nvmf_req_drop(&req->nvmf);
 	c->busy_reqs--;
 	STAILQ_INSERT_HEAD(&c->free_reqs, req, entry);
 	conn_start_pending(c);

@@ -101,6 +101,7 @@ static struct nvmf_req *answered;
 static void remember(struct nvmf_req *req)
 {
 	answered = req;
+	nvmf_req_drop(req);
 }
 
 static const struct nvmf_queue_ops only_remember = { .respond = remember };

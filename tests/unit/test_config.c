@@ -316,6 +316,9 @@ static const struct wrong {
 	{ 3, "subsystem nqn nqn.2024-01.org.example:b is given twice", "its own nqn", PORT "subsystems = ( " SUB_NQN("a") "}, " SUB_NQN("b") "},\n" SUB_NQN("b") "},\n" SUB_NQN("a") "} );" },
 	{ 4, "nsid 1 is given twice", "its own nsid", PORT NS("{ nsid = 1; device = \"/dev/a\"; },\n{ nsid = 1; device = \"/dev/b\"; }") },
 	{ 4, "namespace device /dev/a is given twice", "once only", PORT NS("{ nsid = 1; device = \"/dev/a\"; },\n{ nsid = 2; device = \"/dev/a\"; }") },
+	{ 3, "cntlid_min = 7 above cntlid_max = 6", "exchange", PORT "subsystems = (\n{ nqn = \"nqn.2024-01.org.example:a\"; allow_any_host = true; cntlid_min = 7; cntlid_max = 6; } );" },
+	{ 3, "static controllers with the same IDs", "own range", PORT "subsystems = ( " SUB_NQN("a") "controller_model = \"static\"; cntlid_max = 6; },\n" SUB_NQN("b") "controller_model = \"static\"; cntlid_min = 6; } );" },
+	{ 3, "which its subsystem does not allow", "too", PORT "subsystems = ( { nqn = \"nqn.2024-01.org.example:a\"; allowed_hosts = ( " HOST " ); namespaces = (\n{ nsid = 1; device = \"/dev/a\"; allowed_hosts = ( \"nqn.2024-01.org.example:x\" ); } ); } );" },
 	{ 3, "namespace device /dev/a is given twice", "once only", PORT "subsystems = ( " SUB_NQN("a") "namespaces = ( { nsid = 1; device = \"/dev/a\"; } ); },\n" SUB_NQN("b") "namespaces = ( { nsid = 9; device = \"/dev/a\"; } ); } );" },
 	{ 4, "namespace uuid 6f1e0f5c-3f0a-4a35-9d0e-3f7c3f1c2b11 is given twice", "its own uuid", PORT NS("{ nsid = 1; device = \"/dev/a\"; uuid = \"6f1e0f5c-3f0a-4a35-9d0e-3f7c3f1c2b11\"; },\n{ nsid = 2; device = \"/dev/b\"; uuid = \"6F1E0F5C-3f0a-4a35-9d0e-3f7c3f1c2b11\"; }") },
 	/* 100 */
@@ -440,6 +443,9 @@ static void same_namespace(const struct config_namespace *a, const struct config
 	same_text(a->device, b->device);
 	ck_assert_uint_eq(a->cmb, b->cmb);
 	same_text(a->scratch, b->scratch);
+	ck_assert_uint_eq(a->nallowed_hosts, b->nallowed_hosts);
+	for (size_t i = 0; i < a->nallowed_hosts; i++)
+		same_text(a->allowed_hosts[i], b->allowed_hosts[i]);
 	ck_assert_int_eq(a->has_uuid, b->has_uuid);
 	ck_assert_mem_eq(a->uuid, b->uuid, sizeof(a->uuid));
 }
@@ -453,6 +459,11 @@ static void same_subsystem(const struct config_subsystem *a, const struct config
 	ck_assert_uint_eq(a->nallowed_hosts, b->nallowed_hosts);
 	for (size_t i = 0; i < a->nallowed_hosts; i++)
 		same_text(a->allowed_hosts[i], b->allowed_hosts[i]);
+	ck_assert_int_eq(a->controller_model, b->controller_model);
+	ck_assert_uint_eq(a->cntlid_min, b->cntlid_min);
+	ck_assert_uint_eq(a->cntlid_max, b->cntlid_max);
+	ck_assert_uint_eq(a->max_controllers, b->max_controllers);
+	ck_assert_uint_eq(a->max_queues, b->max_queues);
 	ck_assert_uint_eq(a->nports, b->nports);
 	for (size_t i = 0; i < a->nports; i++)
 		ck_assert_uint_eq(a->ports[i], b->ports[i]);
@@ -467,6 +478,9 @@ static void same_model(const struct config *a, const struct config *b)
 	ck_assert_uint_eq(a->host_memory, b->host_memory);
 	ck_assert_uint_eq(a->cmb_cap, b->cmb_cap);
 	ck_assert_uint_eq(a->cmb_floor, b->cmb_floor);
+	ck_assert_uint_eq(a->host_controllers, b->host_controllers);
+	ck_assert_uint_eq(a->host_queues, b->host_queues);
+	ck_assert_uint_eq(a->host_queue_memory, b->host_queue_memory);
 	ck_assert_uint_eq(a->cmb_chunk, b->cmb_chunk);
 	ck_assert_uint_eq(a->cmb_reserve, b->cmb_reserve);
 	ck_assert_int_eq(a->cmb_flush, b->cmb_flush);
@@ -560,6 +574,12 @@ START_TEST(what_is_left_out_has_its_default)
 	same_where(&c->subsystems[0].where, "/main.conf", 4);
 	ck_assert_ptr_null(c->subsystems[0].serial);
 	ck_assert_ptr_null(c->subsystems[0].model);
+	ck_assert_int_eq(c->subsystems[0].controller_model, CONFIG_MODEL_DYNAMIC);
+	ck_assert_uint_eq(c->subsystems[0].cntlid_min, 1);
+	ck_assert_uint_eq(c->subsystems[0].cntlid_max, 0xffef);
+	ck_assert_uint_eq(c->subsystems[0].max_controllers, 0);
+	ck_assert_uint_eq(c->subsystems[0].max_queues, 128);
+	ck_assert_uint_eq(c->subsystems[0].namespaces[0].nallowed_hosts, 0);
 	ck_assert_uint_eq(c->subsystems[0].nports, 1);
 	ck_assert_uint_eq(c->subsystems[0].ports[0], 1);
 	ck_assert_uint_eq(c->subsystems[0].nnamespaces, 1);
@@ -579,8 +599,11 @@ START_TEST(what_is_given_is_kept)
 		"ports = ( { id = 9; address = \"fe80::1%ib0\"; service = 20049;\n"
 		"in_capsule_data = \"8208\"; queue_depth = 1024; } );\n"
 		"subsystems = ( { nqn = \"nqn.2024-01.org.example:\xc3\xa4\"; serial = \"S 1\";\n"
-		"model = \"M\"; allowed_hosts = ( " HOST " ); ports = ( 9 );\n"
-		"namespaces = ( { nsid = 1024; device = \"/dev/a\"; cmb = \"require\"; scratch = \"/dev/b\";\n"
+		"model = \"M\"; allowed_hosts = ( " HOST
+		" ); ports = ( 9 ); controller_model = \"static\";\n"
+		"cntlid_min = 5; cntlid_max = 6; max_controllers = 2; max_queues = 3;"
+		"namespaces = ( { nsid = 1024; device = \"/dev/a\"; cmb = \"require\"; scratch = \"/dev/b\"; allowed_hosts = ( " HOST
+		" );\n"
 		"uuid = \"00112233-4455-6677-8899-AABBCCDDEEFF\"; } ); } );\n");
 	static const uint8_t uuid[16] = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
 					  0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff };
@@ -610,6 +633,13 @@ START_TEST(what_is_given_is_kept)
 	ck_assert_uint_eq(s->nallowed_hosts, 1);
 	ck_assert_str_eq(s->allowed_hosts[0], "nqn.2024-01.org.example:h");
 	ck_assert_uint_eq(s->namespaces[0].nsid, 1024);
+	ck_assert_int_eq(s->controller_model, CONFIG_MODEL_STATIC);
+	ck_assert_uint_eq(s->cntlid_min, 5);
+	ck_assert_uint_eq(s->cntlid_max, 6);
+	ck_assert_uint_eq(s->max_controllers, 2);
+	ck_assert_uint_eq(s->max_queues, 3);
+	ck_assert_uint_eq(s->namespaces[0].nallowed_hosts, 1);
+	ck_assert_str_eq(s->namespaces[0].allowed_hosts[0], "nqn.2024-01.org.example:h");
 	ck_assert_str_eq(s->namespaces[0].device, "/dev/a");
 	ck_assert_uint_eq(s->namespaces[0].cmb, CONFIG_CMB_REQUIRE);
 	ck_assert(s->namespaces[0].has_uuid);

@@ -38,6 +38,9 @@ static const char *allowed[] = { HOSTNQN };
 static struct config_subsystem subsystems[1] = { { .nqn = NQN,
 						   .allowed_hosts = allowed,
 						   .nallowed_hosts = 1,
+						   .cntlid_min = 1,
+						   .cntlid_max = CNTLID_MAX,
+						   .max_queues = 128,
 						   .ports = port_ids,
 						   .nports = 1,
 						   .namespaces = namespaces,
@@ -64,6 +67,7 @@ static uint8_t *data; /* page-aligned */
 
 static void respond(struct nvmf_req *req)
 {
+	nvmf_req_drop(req);
 	__atomic_store_n(&((struct exchange *)req)->answered, true, __ATOMIC_RELEASE);
 }
 
@@ -868,13 +872,19 @@ END_TEST
 
 START_TEST(namespaces_are_found_by_number_with_gaps_and_without)
 {
-	struct namespace ns[5] = {
-		{ .nsid = 1 }, { .nsid = 2 }, { .nsid = 7 }, { .nsid = 8 }, { .nsid = 1024 }
-	};
+	static const uint32_t nsids[5] = { 1, 2, 7, 8, 1024 };
+	const struct config_namespace ns_conf = { .cmb = CONFIG_CMB_OFF };
+	struct namespace ns[5] = { 0 };
 	struct namespace *list[5] = { &ns[0], &ns[1], &ns[2], &ns[3], &ns[4] };
 	struct subsystem s = { .namespaces = list, .nnamespaces = 5 };
 	struct controller c = { .subsys = &s };
-	struct ns_map *map = ns_map_create(&c);
+	struct ns_map *map;
+
+	for (int i = 0; i < 5; i++) {
+		ns[i].nsid = nsids[i];
+		ns[i].conf = &ns_conf;
+	}
+	map = ns_map_create(&c);
 
 	for (uint32_t nsid = 0; nsid <= 1025; nsid++) {
 		struct namespace *want = NULL;
