@@ -144,7 +144,7 @@ static int create_shards(struct namespace *ns)
 
 void namespace_set_conf(struct target *t, struct namespace *ns, const struct config_namespace *conf)
 {
-	uuid_t before;
+	uuid_t before = { 0 };
 
 	if (ns->conf == conf) /* a new one */
 		return;
