@@ -38,6 +38,7 @@ const struct command fabrics_commands[256] = {
 			      property_set },
 	[FC_CONNECT] = { "connect", DATA_H2C, CMD_DISCOVERY | CMD_BEFORE_EN | CMD_NO_CTRL, 0,
 			 connect_length, connect_execute },
+	[FC_DISCONNECT] = { "disconnect", DATA_NONE, CMD_BEFORE_EN, 0, NULL, disconnect_execute },
 	[FC_PROPERTY_GET] = { "property-get", DATA_NONE, CMD_DISCOVERY | CMD_BEFORE_EN, 0, NULL,
 			      property_get },
 };
@@ -131,6 +132,10 @@ void nvmf_req_drop(struct nvmf_req *req)
 	nvmf_req_uncount(req);
 	if (partner)
 		fused_go_on(partner, NVME_ABORTED_SQ_DELETION);
+	if (req->hangs_up) {
+		req->hangs_up = false;
+		req->queue->ops->disconnect(req->queue);
+	}
 }
 
 static uint16_t check(struct nvmf_req *req, uint16_t status)

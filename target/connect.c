@@ -1,4 +1,4 @@
-/* Fabrics commands: Connect, Property Get and Set. Base 2.1, 6.3, 6.5, 6.6. */
+/* Fabrics commands: Connect, Disconnect, Property Get and Set. Base 2.1, 6.3 to 6.6. */
 #include "target/core.h"
 #include "target/log.h"
 
@@ -251,6 +251,21 @@ void connect_execute(struct nvmf_req *req)
 		nvmf_req_complete(req, status);
 	else
 		nvmf_req_in_control(req, connect_in_control);
+}
+
+/* Ends the I/O queue it came on; what else is out there is not answered. Base 2.1, 6.4. */
+void disconnect_execute(struct nvmf_req *req)
+{
+	const struct nvmf_disconnect_sqe *sqe = (const void *)req->sqe;
+
+	if (get16(sqe->recfmt)) {
+		nvmf_req_complete(req, NVME_CONNECT_FORMAT | NVME_DNR);
+	} else if (is_admin(req->queue)) {
+		nvmf_req_complete(req, NVME_INVALID_QUEUE_TYPE | NVME_DNR);
+	} else {
+		req->hangs_up = true;
+		nvmf_req_complete(req, NVME_OK);
+	}
 }
 
 /* ---- properties -------------------------------------------------------------------------------

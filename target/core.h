@@ -340,6 +340,7 @@ static inline uint64_t ns_nlb(const struct namespace *ns)
 uint16_t connect_length(struct nvmf_req *req, uint32_t *ret_len);
 void connect_execute(struct nvmf_req *req);
 void connect_finish(struct nvmf_req *req);
+void disconnect_execute(struct nvmf_req *req);
 void property_get(struct nvmf_req *req);
 void property_set(struct nvmf_req *req);
 

@@ -119,6 +119,7 @@ enum {
 	FC_PROPERTY_SET = 0x00,
 	FC_CONNECT = 0x01,
 	FC_PROPERTY_GET = 0x04,
+	FC_DISCONNECT = 0x08,
 };
 
 struct nvmf_connect_sqe {
@@ -134,6 +135,13 @@ enum { CATTR_DISABLE_SQFLOW = 1 << 2 };
 
 /* Controller IDs with a meaning: Base 3.1.1.1 */
 enum { CNTLID_ANY_STATIC = 0xfffe, CNTLID_DYNAMIC = 0xffff };
+
+struct nvmf_disconnect_sqe {
+	uint8_t head[40];
+	le16 recfmt;
+	uint8_t rsvd[22];
+};
+static_assert(sizeof(struct nvmf_disconnect_sqe) == 64, "Base 6.4");
 
 struct nvmf_property_sqe {
 	uint8_t head[40];
@@ -205,6 +213,7 @@ enum nvme_status {
 	NVME_CONNECT_BUSY = 0x181,
 	NVME_CONNECT_INVALID_PARAM = 0x182,
 	NVME_CONNECT_INVALID_HOST = 0x184,
+	NVME_INVALID_QUEUE_TYPE = 0x185,
 
 	NVME_WRITE_FAULT = 0x280,
 	NVME_READ_ERROR = 0x281,

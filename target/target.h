@@ -75,6 +75,7 @@ struct nvmf_req {
 	struct range_lock *lock;
 	uint32_t done_len;
 	bool fua;
+	bool hangs_up; /* the queue ends when the response is out */
 	uint64_t offset;
 	TAILQ_ENTRY(nvmf_req) entry; /* parked: AERs, and what waits for locked blocks */
 };

@@ -273,6 +273,25 @@ START_TEST(every_opcode_has_an_answer)
 }
 END_TEST
 
+START_TEST(disconnect_ends_one_io_queue)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
+	struct exchange x = { .sqe = { .opcode = OP_FABRICS, .fctype = FC_DISCONNECT } };
+
+	ck_assert_uint_eq(run(admin, &x), NVME_INVALID_QUEUE_TYPE | NVME_DNR);
+	((struct nvmf_disconnect_sqe *)&x.sqe)->recfmt = put16(1);
+	ck_assert_uint_eq(run(q, &x), NVME_CONNECT_FORMAT | NVME_DNR);
+	ck_assert_int_eq(__atomic_load_n(&ndisconnects, __ATOMIC_ACQUIRE), 0);
+	((struct nvmf_disconnect_sqe *)&x.sqe)->recfmt = put16(0);
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	ck_assert_int_eq(__atomic_load_n(&ndisconnects, __ATOMIC_ACQUIRE), 1);
+	drop_queue(q);
+	drop_queue(open_io(cntlid)); /* the same ID again */
+	drop_queue(admin);
+}
+END_TEST
+
 START_TEST(fused_and_prp_commands_are_refused)
 {
 	static const uint8_t flags[] = { 0x41, 0x42, 0x43, 0x80, 0xc0, 0x01 };
@@ -965,6 +984,7 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, enable_with_wrong_sizes_is_fatal);
 	tcase_add_test(tc, admin_commands_wait_for_enable);
 	tcase_add_test(tc, every_opcode_has_an_answer);
+	tcase_add_test(tc, disconnect_ends_one_io_queue);
 	tcase_add_test(tc, fused_and_prp_commands_are_refused);
 	tcase_add_test(tc, sqhd_advances_and_wraps);
 	tcase_add_test(tc, identify_controller_is_what_the_linux_host_demands);
