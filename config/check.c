@@ -2,6 +2,7 @@
 
 #include "config/arena.h"
 #include "config/diag.h"
+#include "config/keys.h"
 #include "config/text.h"
 
 #include <arpa/inet.h>
@@ -357,6 +358,16 @@ static int missing(struct check *k, const char *noun, const char *fix)
 	return diag_fix(k->diag, "add %s", fix);
 }
 
+/* Whatever cannot be staged in a CMB must find room in host memory. */
+static int check_memory(struct check *k)
+{
+	if (k->c->max_transfer_len <= k->c->host_memory)
+		return 0;
+	diag_what(k->diag, k->file, 0, "max_transfer = %s is more than host_memory = %s",
+		  size_print(k->c->max_transfer_len).text, size_print(k->c->host_memory).text);
+	return diag_fix(k->diag, "raise host_memory");
+}
+
 static int check_all(struct check *k)
 {
 	int err;
@@ -367,7 +378,9 @@ static int check_all(struct check *k)
 		return missing(
 			k, "subsystem",
 			"subsystems = ( { nqn = \"nqn...\"; allowed_hosts = ( \"nqn...\" ); } );");
-	err = check_port_ids(k);
+	err = check_memory(k);
+	if (!err)
+		err = check_port_ids(k);
 	if (!err)
 		err = check_endpoints(k);
 	if (!err)

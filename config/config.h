@@ -106,7 +106,7 @@ struct config {
 	uint32_t host_queues;       /* I/O queues */
 	uint64_t host_queue_memory; /* bytes of all its queues */
 	uint32_t poll_us;           /* longest time to look for more work before sleeping */
-	uint32_t max_transfer_len;  /* bytes, MDTS: a power of two, 4 KiB..1 MiB */
+	uint32_t max_transfer_len;  /* bytes, MDTS: a power of two, 4 KiB..4 MiB */
 	uint32_t keep_alive_max_ms; /* largest KATO accepted; 0: no limit */
 	struct config_port *ports;
 	size_t nports;

@@ -25,7 +25,7 @@
 
 #include <sys/queue.h>
 
-#define SLOT_CLASSES 9                                     /* 4 KiB, 8 KiB, ... 1 MiB */
+#define SLOT_CLASSES 11                                    /* 4 KiB, 8 KiB, ... 4 MiB */
 #define SLOT_LEN_MAX (P2P_PAGE_SIZE << (SLOT_CLASSES - 1)) /* bytes */
 
 struct slot_cache;
