@@ -14,6 +14,7 @@ static const char *const place_names[STAGE_NPLACES] = {
 	[STAGE_HOST_LOST] = "host: CMB lost",
 	[STAGE_HOST_EXHAUSTED] = "host: exhausted",
 	[STAGE_HOST_RETRIED] = "host: retried",
+	[STAGE_HOST_UNALIGNED] = "host: unaligned pieces",
 	[STAGE_HOST_IN_CAPSULE] = "host: in capsule",
 	[STAGE_HOST_CPU] = "host: for the CPU",
 	[STAGE_HOST_MTU + IBV_MTU_256] = "host: mtu 256",
@@ -135,10 +136,12 @@ const struct proof *staging_prove(struct staging *st, struct provider *p, enum i
 /* ---- the choice --------------------------------------------------------------------------------
  */
 
-/* Every slot starts on a page, so `aligned` is enough. */
-static bool rnic_may_use(const struct staging *st, const struct provider *p, enum ibv_mtu mtu)
+/* Every slot starts on a page, what the host has in pieces may not. */
+static bool rnic_may_use(const struct staging *st, const struct provider *p, enum ibv_mtu mtu,
+			 bool aligned)
 {
-	return st->proof[p->index][mtu].verdict >= PROOF_ALIGNED || st->trust;
+	return st->proof[p->index][mtu].verdict >= (aligned ? PROOF_ALIGNED : PROOF_ANY) ||
+	       st->trust;
 }
 
 /* Is one nearer to RNIC and drive, or as near with less of it in use? */
@@ -157,7 +160,7 @@ static bool better(const struct staging *st, const struct stage_view *v, unsigne
 
 /* The best CMB that is not among @not_these, or NULL. */
 static struct slot_cache *best_cache(const struct staging *st, const struct stage_view *v,
-				     enum ibv_mtu mtu, uint32_t not_these)
+				     enum ibv_mtu mtu, bool aligned, uint32_t not_these)
 {
 	unsigned int best = PROVIDER_MAX;
 
@@ -166,7 +169,7 @@ static struct slot_cache *best_cache(const struct staging *st, const struct stag
 
 		/* a cache: the RNIC has ODP, and this reactor has the provider */
 		if (not_these & UINT32_C(1) << index || !st->cmb[index] ||
-		    !rnic_may_use(st, st->cmb[index]->provider, mtu))
+		    !rnic_may_use(st, st->cmb[index]->provider, mtu, aligned))
 			continue;
 		if (best == PROVIDER_MAX || better(st, v, i, best))
 			best = i;
@@ -188,15 +191,18 @@ struct stage_result staging_take_host(struct staging *st, struct stage_client *c
 }
 
 /* No CMB can be used at all: why? */
-static uint8_t why_host(const struct staging *st, const struct stage_view *v, enum ibv_mtu mtu)
+static uint8_t why_host(const struct staging *st, const struct stage_view *v, enum ibv_mtu mtu,
+			bool aligned)
 {
 	if (v->n == 0)
 		return v->reason;
+	if (!aligned && st->odp && best_cache(st, v, mtu, true, 0))
+		return STAGE_HOST_UNALIGNED;
 	return st->odp ? (uint8_t)(STAGE_HOST_MTU + mtu) : STAGE_HOST_NO_ODP;
 }
 
 struct stage_result staging_take(struct staging *st, struct stage_client *c, enum ibv_mtu mtu,
-				 size_t len)
+				 bool aligned, size_t len)
 {
 	struct slot_cache *cache, *first = NULL;
 	const struct stage_view *v;
@@ -205,7 +211,7 @@ struct stage_result staging_take(struct staging *st, struct stage_client *c, enu
 	if (!c)
 		return staging_take_host(st, NULL, STAGE_HOST_OFF, len);
 	v = &c->view;
-	while (st->odp && (cache = best_cache(st, v, mtu, tried))) {
+	while (st->odp && (cache = best_cache(st, v, mtu, aligned, tried))) {
 		unsigned int index = cache->provider->index;
 		/* who may go on to host memory is in nobody's way */
 		struct slot_share *share = v->policy == STAGE_REQUIRE ? &c->share[index] : NULL;
@@ -217,13 +223,16 @@ struct stage_result staging_take(struct staging *st, struct stage_client *c, enu
 			first = cache;
 		tried |= UINT32_C(1) << index;
 	}
+	if (v->policy == STAGE_REQUIRE && first)
+		return (struct stage_result){ .wait = first,
+					      .share = &c->share[first->provider->index],
+					      .place = (uint8_t)first->provider->index };
+
+	uint8_t why = tried ? STAGE_HOST_EXHAUSTED : why_host(st, v, mtu, aligned);
+
 	if (v->policy == STAGE_REQUIRE)
-		return (struct stage_result){
-			.wait = first,
-			.share = first ? &c->share[first->provider->index] : NULL,
-			.place = first ? (uint8_t)first->provider->index : STAGE_HOST_EXHAUSTED
-		};
-	return staging_take_host(st, c, tried ? STAGE_HOST_EXHAUSTED : why_host(st, v, mtu), len);
+		return (struct stage_result){ .place = why };
+	return staging_take_host(st, c, why, len);
 }
 
 void staging_copy_proofs(struct staging *st, const struct staging *proved)

@@ -72,8 +72,17 @@ bool target_has_controller(const struct target *t, uint16_t cntlid)
 /* ---- life -------------------------------------------------------------------------------------
  */
 
-/* In-capsule data lands in host memory. Where payload can be staged in CMB, now or when a lost one
- * is back, none is offered, so that small writes go that way too. */
+static uint32_t most_in_capsule_len(const struct config_port *port)
+{
+	return port->in_capsule_data_len > IN_CAPSULE_LEN_MIN ? port->in_capsule_data_len
+							      : IN_CAPSULE_LEN_MIN;
+}
+
+/*
+ * In-capsule data lands in host memory. Where payload can be staged in CMB, now or when a lost one
+ * is back, none is offered, so that small writes go that way too. Room for SGL descriptors there
+ * is always: a host cannot know that it may not put data there, but no logical block fits in.
+ */
 static uint32_t announced_in_capsule_len(const struct subsystem *s, const struct config_port *port)
 {
 	const struct namespace *ns;
@@ -81,15 +90,15 @@ static uint32_t announced_in_capsule_len(const struct subsystem *s, const struct
 	FOR_EACH_NAMESPACE (s, ns)
 		if (ns->stage.nusable || ns->stage.reason == STAGE_HOST_LOST ||
 		    ns->stage.policy == STAGE_REQUIRE)
-			return 0;
-	return port->in_capsule_data_len;
+			return IN_CAPSULE_LEN_MIN;
+	return most_in_capsule_len(port);
 }
 
 uint32_t target_in_capsule_len(const struct target *t, uint16_t cntlid,
 			       const struct config_port *port)
 {
 	return cntlid && target_has_controller(t, cntlid) ? t->by_cntlid[cntlid]->in_capsule_len
-							  : port->in_capsule_data_len;
+							  : most_in_capsule_len(port);
 }
 
 /* Was there a command on any queue since the last look? */

@@ -133,7 +133,7 @@ struct controller {
 	uint16_t cntlid;
 	char hostnqn[CONFIG_NQN_MAX + 1];
 	uint8_t hostid[16];
-	uint32_t in_capsule_len; /* what IOCCSZ says; 0: none */
+	uint32_t in_capsule_len; /* what IOCCSZ says: data or SGL descriptors behind the SQE */
 	/* properties */
 	uint32_t cc, csts;
 	bool resetting; /* CC.EN went to 0; RDY follows when the last I/O queue is gone */

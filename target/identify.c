@@ -39,8 +39,8 @@ static void identify_io_controller(const struct controller *c, struct nvme_id_ct
 	id->vwc = (uint8_t)((any_write_cache(c->subsys) ? 1 : 0) | 2 << 1);
 	id->ioccsz = htole32((uint32_t)(sizeof(struct nvme_sqe) + c->in_capsule_len) / 16);
 	id->iorcsz = htole32(sizeof(struct nvme_cqe) / 16);
-	if (c->in_capsule_len)
-		id->sgls |= htole32(NVME_CTRL_SGLS_OFFSET);
+	id->sgls |= htole32(NVME_CTRL_SGLS_BIT_BUCKET | NVME_CTRL_SGLS_OFFSET);
+	id->msdbd = SGL_DATA_BLOCKS_MAX;
 }
 
 static uint16_t identify_controller(struct nvmf_req *req, void *buf)

@@ -27,6 +27,10 @@
 
 #define IO_QUEUE_ID_MAX       128 /* I/O queues are 1..128, a controller has no more */
 #define ADMIN_QUEUE_DEPTH_MAX 256 /* entries; the Linux host asks for 32 */
+#define SGL_DATA_BLOCKS_MAX   16  /* MSDBD: data blocks that may describe one payload */
+/* Capsules have room for that many descriptors, whatever data they may carry: 256 bytes, which no
+ * logical block fits in. */
+#define IN_CAPSULE_LEN_MIN    (SGL_DATA_BLOCKS_MAX * sizeof(union nvme_sgl))
 
 struct controller;
 struct target;
@@ -188,8 +192,8 @@ void target_on_trouble(struct target *t, void (*trouble)(void *arg), void *arg);
 /** target_report() - the drives' part of the table of paths. */
 void target_report(const struct target *t, struct report *report);
 
-/** target_in_capsule_len() - most bytes of in-capsule data that I/O queues of controller @cntlid
- * use; of an unknown one (0: the host did not say), what @port has. */
+/** target_in_capsule_len() - most bytes behind the SQE that I/O queues of controller @cntlid use;
+ * of an unknown one (0: the host did not say), what @port has. */
 uint32_t target_in_capsule_len(const struct target *t, uint16_t cntlid,
 			       const struct config_port *port);
 

@@ -8,8 +8,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define RESPONSE_INLINE    sizeof(struct nvme_cqe)
-#define LAST_WQE_TIMEOUT_S 2
+#define RESPONSE_INLINE      sizeof(struct nvme_cqe)
+#define LAST_WQE_TIMEOUT_S   2
+#define ADMIN_IN_CAPSULE_LEN 1024
 
 /* ---- private data -----------------------------------------------------------------------------
  */
@@ -76,20 +77,41 @@ static void *map_anonymous(size_t len)
 	return mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
+/* | request 0 .. nreqs-1 | pieces of request 0 .. nreqs-1 | work requests that they share | */
+static size_t requests_len(const struct conn *c)
+{
+	return c->nreqs *
+		       (sizeof(struct request) + SGL_DATA_BLOCKS_MAX * sizeof(struct sgl_piece)) +
+	       PIECE_WRS * sizeof(struct piece_wr);
+}
+static_assert(sizeof(struct request) % 8 == 0 && sizeof(struct sgl_piece) % 8 == 0, "aligned");
+
+/* Send work requests that may be out: a READ, or a WRITE and a SEND, of each request; and what
+ * requests with payload in many pieces share. */
+static unsigned int send_wrs(const struct conn *c)
+{
+	return 2u * c->nreqs + PIECE_WRS;
+}
+
 /* What the connection may come to need, all of it; what it does not use is never touched. */
 static int reserve_memory(struct conn *c, size_t in_capsule_len)
 {
 	struct transport *tr = c->transport;
 	size_t data = recvs_data_len(c->depth, in_capsule_len);
-	size_t len = sizeof(*c) + c->nreqs * (sizeof(struct request) + sizeof(struct nvme_cqe)) +
+	size_t len = sizeof(*c) + requests_len(c) + c->nreqs * sizeof(struct nvme_cqe) +
 		     c->depth * (sizeof(struct recv) + sizeof(struct nvme_sqe)) + data;
 
 	if (len > tr->conf->queue_memory || len > tr->conf->connection_memory - tr->mem_used)
 		return -ENOMEM;
 	c->mem_reserved = len;
 	tr->mem_used += len;
-	c->reqs = map_anonymous(c->nreqs * sizeof(*c->reqs));
-	return c->reqs == MAP_FAILED ? -ENOMEM : 0;
+	c->reqs = map_anonymous(requests_len(c));
+	if (c->reqs == MAP_FAILED)
+		return -ENOMEM;
+	c->pieces = (struct sgl_piece *)(c->reqs + c->nreqs);
+	c->piece_wrs = (struct piece_wr *)(c->pieces + (size_t)c->nreqs * SGL_DATA_BLOCKS_MAX);
+	c->nfree_wrs = PIECE_WRS;
+	return 0;
 }
 
 /*
@@ -135,8 +157,7 @@ static int create_qp(struct conn *c)
 		.recv_cq = c->cqs->recv.cq,
 		.srq = c->shared_recvs ? c->lane->srq.srq : NULL,
 		.qp_type = IBV_QPT_RC,
-		/* a response is a WRITE and a SEND; a READ is over before them */
-		.cap = { .max_send_wr = 2u * c->nreqs,
+		.cap = { .max_send_wr = send_wrs(c),
 			 .max_recv_wr = c->shared_recvs ? 0 : c->depth,
 			 .max_send_sge = 1,
 			 .max_recv_sge = c->shared_recvs ? 0 : 2,
@@ -158,11 +179,11 @@ static int reserve_cqes(struct conn *c)
 {
 	unsigned int nrecvs = c->shared_recvs ? 0 : c->depth;
 
-	c->cqs = lane_cqs(c->lane, nrecvs, 2u * c->nreqs);
+	c->cqs = lane_cqs(c->lane, nrecvs, send_wrs(c));
 	if (!c->cqs)
 		return -ENOSPC;
 	c->cqs->recv.used += c->recv_cqes = nrecvs;
-	c->cqs->send.used += c->send_cqes = 2u * c->nreqs;
+	c->cqs->send.used += c->send_cqes = send_wrs(c);
 	return 0;
 }
 
@@ -176,12 +197,14 @@ static int set_up(struct conn *c, const struct nvme_rdma_cm_request *req)
 	 * of that SEND: some more requests than commands; the capsule waits if they are not enough.
 	 */
 	c->nreqs = c->depth + c->depth / 4u + 4;
-	if (max_wr < 2u * c->nreqs)
-		c->nreqs = max_wr / 2;
-	if (c->nreqs == 0 || c->depth > max_wr)
+	if (max_wr < PIECE_WRS + 2 || c->depth > max_wr)
 		return -ENOSPC;
-	if (c->nvmf.qid)
-		in_capsule_len = target_in_capsule_len(c->nvmf.target, c->cntlid, c->nvmf.port);
+	if (max_wr < send_wrs(c))
+		c->nreqs = (max_wr - PIECE_WRS) / 2;
+	/* admin queues: the data of Connect, which some hosts send so */
+	in_capsule_len = c->nvmf.qid
+				 ? target_in_capsule_len(c->nvmf.target, c->cntlid, c->nvmf.port)
+				 : ADMIN_IN_CAPSULE_LEN;
 
 	int err = reserve_memory(c, in_capsule_len);
 
@@ -285,6 +308,7 @@ static struct conn *conn_create(struct listener *l, struct rdma_cm_id *id,
 	c->reqs = MAP_FAILED;
 	c->cntlid = get16(req->cntlid);
 	STAILQ_INIT(&c->free_reqs);
+	STAILQ_INIT(&c->wr_waiters);
 	STAILQ_INIT(&c->pending);
 	c->chain_end = &c->chain;
 	c->nvmf.ops = &conn_queue_ops;
@@ -366,6 +390,15 @@ static void adopt(void *arg)
 	nvmf_queue_init(&c->nvmf);
 }
 
+/* In its reactor: no completion is left that points to the orphan. */
+static void settle_orphan(void *arg)
+{
+	struct conn *c = arg;
+
+	lane_drain_sends(c);
+	conn_settle_orphan(c);
+}
+
 /* All that is the control thread's; step 3 of four. */
 static void take_apart(struct conn *c)
 {
@@ -374,6 +407,8 @@ static void take_apart(struct conn *c)
 	c->transport->mem_used -= c->mem_reserved;
 	if (c->id && c->id->qp)
 		rdma_destroy_qp(c->id);
+	if (c->orphan)
+		reactor_call(c->lane->reactor, settle_orphan, c);
 	if (c->id)
 		rdma_destroy_id(c->id);
 	if (c->mr)
@@ -382,7 +417,7 @@ static void take_apart(struct conn *c)
 		munmap(c->mem, c->mem_len);
 	if (c->reqs != MAP_FAILED) {
 		conn_free_requests(c);
-		munmap(c->reqs, c->nreqs * sizeof(*c->reqs));
+		munmap(c->reqs, requests_len(c));
 	}
 	if (c->cqs) {
 		c->cqs->recv.used -= c->recv_cqes;
@@ -568,7 +603,7 @@ void conn_check_drained(struct conn *c)
 {
 	bool receiving = c->shared_recvs ? !c->last_wqe : c->posted_recvs > 0;
 
-	if (c->state != CONN_DRAINING || c->dead || receiving || c->busy_reqs)
+	if (c->state != CONN_DRAINING || c->dead || receiving || c->busy_reqs > !!c->orphan)
 		return;
 	c->dead = true;
 	c->cqs->draining--;

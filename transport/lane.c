@@ -98,7 +98,13 @@ void lane_drain_recvs(struct conn *c)
 		;
 }
 
-/* One block: SQEs, then page-aligned in-capsule data. */
+void lane_drain_sends(struct conn *c)
+{
+	while (poll_cq(&c->cqs->send))
+		;
+}
+
+/* One block: SQEs, then in-capsule data. */
 static int map_srq_memory(struct srq *s, struct ibv_pd *pd, size_t in_capsule_len)
 {
 	size_t head = recvs_head_len(s->n * sizeof(struct nvme_sqe));
@@ -118,7 +124,7 @@ static int map_srq_memory(struct srq *s, struct ibv_pd *pd, size_t in_capsule_le
 
 static size_t most_in_capsule(const struct config *conf)
 {
-	size_t most = 0;
+	size_t most = IN_CAPSULE_LEN_MIN;
 
 	for (size_t i = 0; i < conf->nports; i++)
 		if (conf->ports[i].in_capsule_data_len > most)

@@ -19,6 +19,7 @@
 
 #include "p2p/loopback.h"
 #include "transport/nvme_rdma_wire.h"
+#include "transport/sgl.h"
 #include "transport/transport.h"
 
 #include <rdma/rdma_cma.h>
@@ -103,6 +104,8 @@ enum conn_state {
 	CONN_DRAINING, /* for everything that is out */
 };
 
+#define IN_CAPSULE_ALIGN 512u /* bytes: what every drive takes O_DIRECT data at */
+
 /* One receive buffer: a command capsule. The SQE is copied out at once; only in-capsule data keeps
  * the buffer for longer. */
 struct recv {
@@ -110,7 +113,7 @@ struct recv {
 	struct lane *lane; /* of a shared receive */
 	struct conn *conn; /* whose it is, or whose capsule is in it */
 	struct nvme_sqe *sqe;
-	uint8_t *in_capsule;     /* page-aligned; NULL: none offered */
+	uint8_t *in_capsule;     /* to IN_CAPSULE_ALIGN; NULL: none offered */
 	uint32_t in_capsule_len; /* bytes received behind the SQE */
 	struct ibv_sge sge[2];
 	struct ibv_recv_wr recv_wr;
@@ -120,11 +123,20 @@ struct recv {
 enum request_state {
 	REQ_FREE,
 	REQ_WAIT_SLOT,    /* for staging memory */
+	REQ_WAIT_WRS,     /* for room in the send queue: a payload of many pieces */
 	REQ_READING_HOST, /* for the RDMA READ of the host's data */
 	REQ_FLUSHING,     /* for the read-back that proves that data to be in the CMB */
 	REQ_AT_TARGET,    /* for the command's execution */
 	REQ_SENDING,      /* for the completion of the response SEND */
 };
+
+/* For the second and further pieces of a payload, see request.c. */
+struct piece_wr {
+	struct ibv_send_wr wr; /* first */
+	struct ibv_sge sge;
+};
+#define PIECE_WRS 32u /* of each connection: two commands of most pieces at once */
+static_assert(PIECE_WRS >= SGL_DATA_BLOCKS_MAX - 1, "or such a command would wait for ever");
 
 /* One command from its capsule to the completion of its response. */
 struct request {
@@ -135,16 +147,18 @@ struct request {
 	uint8_t *bounce;   /* or a copy of that data; kept for the next time */
 	enum request_state state;
 	/* the host's memory */
-	uint64_t remote_addr;
-	uint32_t remote_key;
-	bool invalidate;
+	struct sgl sgl;
+	struct sgl_piece piece;   /* the usual case: all of it */
+	struct sgl_piece *pieces; /* that, or in the connection's */
+	bool unaligned;           /* a piece begins within a page of ours */
 	/* ours */
 	struct slot *slot;
 	struct slot_waiter waiter; /* REQ_WAIT_SLOT */
 	struct ibv_sge data_sge, cqe_sge;
 	struct ibv_send_wr data_wr, send_wr;
-	struct wr read, write, send, flush;
-	STAILQ_ENTRY(request) entry;
+	struct ibv_send_wr *more_wrs; /* of the pieces after the first, while they are out */
+	struct wr read, send, flush, piece_wr;
+	STAILQ_ENTRY(request) entry; /* in free_reqs or wr_waiters */
 };
 
 /* reactor-local between conn_adopt() and its death, see above */
@@ -170,6 +184,13 @@ struct conn {
 	struct request *reqs;
 	unsigned int nreqs, nreqs_touched;
 	STAILQ_HEAD(request_list, request) free_reqs;
+	struct request *orphan; /* nobody says when its RDMA is over, see set_orphan() */
+	/* payload in many pieces; not touched until a host sends such */
+	struct sgl_piece *pieces;   /* SGL_DATA_BLOCKS_MAX for each request */
+	struct piece_wr *piece_wrs; /* PIECE_WRS */
+	unsigned int nfree_wrs, npiece_wrs_touched;
+	struct ibv_send_wr *free_wrs;
+	struct request_list wr_waiters;
 	struct recv_list pending; /* capsules that wait for ESTABLISHED or for a request */
 	unsigned int npending, posted_recvs, busy_reqs;
 	struct recv *recvs; /* NULL: shared */
@@ -224,6 +245,7 @@ struct conn *lane_find_conn(struct lane *l, uint32_t qp_num);
 void lane_add_conn(struct lane *l, struct conn *c);
 void lane_put_recv(struct lane *l, struct recv *recv);
 void lane_drain_recvs(struct conn *c);
+void lane_drain_sends(struct conn *c);
 bool lane_can_flush(struct lane *l);
 void lane_mark_dirty(struct conn *c);
 
@@ -251,5 +273,6 @@ void conn_drop_chain(struct conn *c);
 void conn_start_pending(struct conn *c);
 void conn_cancel_requests(struct conn *c);
 void conn_free_requests(struct conn *c);
+void conn_settle_orphan(struct conn *c);
 
 #endif

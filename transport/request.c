@@ -1,10 +1,11 @@
 /*
  * A command's way: capsule, SGL, staging, RDMA, execution, response.
  *
- *      FREE --capsule--> WAIT_SLOT --> READING_HOST --> [FLUSHING] --> AT_TARGET --> SENDING -->
- * FREE
- *                           |______________(C2H)_________________________^  ^
- *                  (no data, in-capsule data)_______________________________|
+ *      FREE --capsule--> WAIT_SLOT --> [WAIT_WRS] --> READING_HOST --> [FLUSHING] --> AT_TARGET
+ *                           |_____________________(C2H)_____________________________^  ^  |
+ *                  (no data, in-capsule data)__________________________________________|  |
+ *                                                                                         |
+ *                                              FREE <-- SENDING <-- [WAIT_WRS] <-----------
  *
  * An I/O that fails in a CMB goes from AT_TARGET back to WAIT_SLOT or READING_HOST, once, with host
  * memory.
@@ -20,9 +21,21 @@ static struct request *take_request(struct conn *c);
 static void start_request(struct request *req, struct recv *recv);
 static void release(struct request *req);
 static void restage(struct nvmf_req *nvmf);
+static void read_done(struct wr *wr, const struct ibv_wc *wc);
+static void post_pieces(struct request *req);
 
 /* ---- receives ---------------------------------------------------------------------------------
  */
+
+static struct request *request_of_read(struct wr *wr)
+{
+	return (void *)((uint8_t *)wr - offsetof(struct request, read));
+}
+
+static struct request *request_of_send(struct wr *wr)
+{
+	return (void *)((uint8_t *)wr - offsetof(struct request, send));
+}
 
 static void protocol_error(struct conn *c, const char *what)
 {
@@ -109,15 +122,24 @@ size_t recvs_head_len(size_t len)
 	return page_up(len);
 }
 
+/* What a drive may get straight from the capsule does not share a page with others; small ones are
+ * descriptors, or data for the CPU. */
+static size_t stride(size_t in_capsule_len)
+{
+	return in_capsule_len >= P2P_PAGE_SIZE ? page_up(in_capsule_len)
+					       : (in_capsule_len + IN_CAPSULE_ALIGN - 1) /
+							 IN_CAPSULE_ALIGN * IN_CAPSULE_ALIGN;
+}
+
 size_t recvs_data_len(unsigned int n, size_t in_capsule_len)
 {
-	return n * page_up(in_capsule_len);
+	return n * stride(in_capsule_len);
 }
 
 void recvs_init(struct recv *recvs, unsigned int n, struct ibv_mr *mr, uint8_t *mem, size_t head,
 		size_t in_capsule_len)
 {
-	size_t each = page_up(in_capsule_len);
+	size_t each = stride(in_capsule_len);
 
 	for (unsigned int i = 0; i < n; i++)
 		recv_init(&recvs[i], mr, (struct nvme_sqe *)mem + i,
@@ -181,27 +203,35 @@ static void queue_wrs(struct conn *c, struct ibv_send_wr *first, struct ibv_send
 	lane_mark_dirty(c);
 }
 
-/* The WRITE of a response whose SEND could not be posted: with it, nothing is out any more. */
-static void last_write_done(struct wr *wr, const struct ibv_wc *wc)
+/*
+ * The RNIC took the first of a command's work requests and refused the others. What it took is
+ * unsignalled: nobody says when it is done. So the slot stays where it is until the QP is no more.
+ */
+static void set_orphan(struct conn *c, struct wr *last)
 {
-	(void)wc;
-	release((void *)((uint8_t *)wr - offsetof(struct request, write)));
+	struct request *req =
+		last->done == read_done ? request_of_read(last) : request_of_send(last);
+
+	assert(!c->orphan);
+	c->orphan = req;
+	c->cqs->reads_out -= req->state == REQ_READING_HOST;
 }
 
-static void cancel_wrs(struct ibv_send_wr *wr, const struct ibv_send_wr *posted)
+/* @cut: the first of them belongs to a command of which some have been posted. */
+static void cancel_wrs(struct conn *c, struct ibv_send_wr *wr, bool cut)
 {
 	static const struct ibv_wc flushed = { .status = IBV_WC_WR_FLUSH_ERR };
 
 	while (wr) {
 		struct ibv_send_wr *next = wr->next;
 		struct wr *who = (void *)(uintptr_t)wr->wr_id;
+		bool last = wr->send_flags & IBV_SEND_SIGNALED;
 
-		/* the request's WRITE went out and will come back, its SEND did not */
-		if (posted && posted->next == wr && posted->opcode == IBV_WR_RDMA_WRITE)
-			((struct wr *)(uintptr_t)posted->wr_id)->done = last_write_done;
-		else
+		if (cut && last)
+			set_orphan(c, who);
+		else if (!cut)
 			who->done(who, &flushed);
-		posted = NULL;
+		cut = cut && !last;
 		wr = next;
 	}
 }
@@ -224,12 +254,13 @@ void conn_post_chain(struct conn *c)
 	for (struct ibv_send_wr *wr = first; wr && wr != bad; wr = wr->next)
 		posted = wr;
 	protocol_error(c, "posting failed");
-	cancel_wrs(bad, posted);
+	cancel_wrs(c, bad, posted && !(posted->send_flags & IBV_SEND_SIGNALED));
+	conn_check_drained(c);
 }
 
 void conn_drop_chain(struct conn *c)
 {
-	cancel_wrs(take_chain(c), NULL);
+	cancel_wrs(c, take_chain(c), false);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------
@@ -240,16 +271,82 @@ static void set_state(struct request *req, enum request_state next)
 {
 	static const uint8_t allowed[] = {
 		[REQ_FREE] = 1 << REQ_AT_TARGET,
-		[REQ_WAIT_SLOT] = 1 << REQ_READING_HOST | 1 << REQ_AT_TARGET | 1 << REQ_FREE,
+		[REQ_WAIT_SLOT] = 1 << REQ_READING_HOST | 1 << REQ_WAIT_WRS | 1 << REQ_AT_TARGET |
+				  1 << REQ_FREE,
+		[REQ_WAIT_WRS] = 1 << REQ_READING_HOST | 1 << REQ_SENDING | 1 << REQ_FREE,
 		[REQ_READING_HOST] = 1 << REQ_FLUSHING | 1 << REQ_AT_TARGET | 1 << REQ_FREE,
 		[REQ_FLUSHING] = 1 << REQ_AT_TARGET | 1 << REQ_FREE,
-		[REQ_AT_TARGET] = 1 << REQ_WAIT_SLOT | 1 << REQ_READING_HOST | 1 << REQ_SENDING |
-				  1 << REQ_FREE,
+		[REQ_AT_TARGET] = 1 << REQ_WAIT_SLOT | 1 << REQ_READING_HOST | 1 << REQ_WAIT_WRS |
+				  1 << REQ_SENDING | 1 << REQ_FREE,
 		[REQ_SENDING] = 1 << REQ_FREE,
 	};
 
 	assert(allowed[req->state] & 1 << next);
 	req->state = next;
+}
+
+/* ---- the work requests of the second and further pieces -----------------------------------------
+ *
+ * Every request has room for two in the send queue: its READ, or its WRITE and its SEND. What a
+ * payload of many pieces needs beyond that is taken from a few that the connection's requests
+ * share, in order of arrival; nobody holds some while waiting for more.
+ */
+
+static void claim_wrs(struct request *req)
+{
+	struct conn *c = req->conn;
+	struct ibv_send_wr **end = &req->more_wrs;
+
+	for (unsigned int n = req->sgl.npieces - 1u; n > 0; n--) {
+		*end = c->free_wrs;
+		if (*end)
+			c->free_wrs = (*end)->next;
+		else
+			*end = &c->piece_wrs[c->npiece_wrs_touched++].wr;
+		end = &(*end)->next;
+		c->nfree_wrs--;
+	}
+	*end = NULL;
+}
+
+/* False: @req waits; post_pieces() follows. */
+static bool take_wrs(struct request *req)
+{
+	struct conn *c = req->conn;
+
+	if (!STAILQ_EMPTY(&c->wr_waiters) || c->nfree_wrs < req->sgl.npieces - 1u) {
+		set_state(req, REQ_WAIT_WRS);
+		STAILQ_INSERT_TAIL(&c->wr_waiters, req, entry);
+		c->cqs->starving++;
+		return false;
+	}
+	claim_wrs(req);
+	return true;
+}
+
+/* The RNIC is done with them. (Its chain may go on behind the last.) */
+static void give_wrs(struct request *req)
+{
+	struct conn *c = req->conn;
+	struct ibv_send_wr *wr = req->more_wrs, *next;
+
+	if (!wr)
+		return;
+	req->more_wrs = NULL;
+	for (unsigned int n = req->sgl.npieces - 1u; n > 0; n--) {
+		next = wr->next;
+		wr->next = c->free_wrs;
+		c->free_wrs = wr;
+		c->nfree_wrs++;
+		wr = next;
+	}
+	while (c->state == CONN_LIVE && (req = STAILQ_FIRST(&c->wr_waiters)) &&
+	       c->nfree_wrs >= req->sgl.npieces - 1u) {
+		STAILQ_REMOVE_HEAD(&c->wr_waiters, entry);
+		c->cqs->starving--;
+		claim_wrs(req);
+		post_pieces(req);
+	}
 }
 
 static void give_slot(struct request *req)
@@ -270,10 +367,18 @@ static void release(struct request *req)
 	done_with_recv(req);
 	give_slot(req);
 	nvmf_req_drop(&req->nvmf);
+	give_wrs(req);
 	c->busy_reqs--;
 	STAILQ_INSERT_HEAD(&c->free_reqs, req, entry);
 	conn_start_pending(c);
 	conn_check_drained(c);
+}
+
+/* Nothing of it is out any more, now that the queue pair is destroyed. */
+void conn_settle_orphan(struct conn *c)
+{
+	nvmf_req_drop(&c->orphan->nvmf);
+	give_slot(c->orphan);
 }
 
 static void fail_request(struct request *req, uint16_t status)
@@ -357,12 +462,52 @@ static void flush(struct request *req)
 		execute(req);
 }
 
-/* ---- RDMA READ: the host's data ----------------------------------------------------------------
+/* ---- RDMA: one operation for each piece of the payload ------------------------------------------
+ *
+ * Only the last work request of a chain is signalled: a queue pair completes them in order. How
+ * many READs may be out, the queue pair itself heeds (max_rd_atomic, see accept_conn()): it begins
+ * the next one when one is over, sooner than we could.
  */
+
+/* Of one that is not the last: heard of only when it failed, and then those behind it are flushed
+ * too. */
+static void piece_done(struct wr *wr, const struct ibv_wc *wc)
+{
+	struct request *req = (void *)((uint8_t *)wr - offsetof(struct request, piece_wr));
+
+	if (wc->status != IBV_WC_SUCCESS)
+		completion_failed(req->conn, req->nvmf.dir == DATA_H2C ? "RDMA READ" : "RDMA WRITE",
+				  wc);
+}
+
+/* Return: the last of the chain that begins with data_wr. */
+static struct ibv_send_wr *chain_pieces(struct request *req, enum ibv_wr_opcode opcode)
+{
+	struct ibv_send_wr *wr = &req->data_wr, *next = req->more_wrs;
+	struct ibv_sge *sge = &req->data_sge;
+
+	for (unsigned int i = 0;; i++) {
+		const struct sgl_piece *p = &req->pieces[i];
+
+		*sge = (struct ibv_sge){ (uintptr_t)req->slot->va + p->offset, p->len,
+					 req->slot->lkey };
+		*wr = (struct ibv_send_wr){ .wr_id = (uintptr_t)&req->piece_wr,
+					    .next = next,
+					    .sg_list = sge,
+					    .num_sge = 1,
+					    .opcode = opcode,
+					    .wr.rdma = { p->addr, p->key } };
+		if (i + 1u == req->sgl.npieces)
+			return wr;
+		wr = next;
+		sge = &((struct piece_wr *)wr)->sge;
+		next = wr->next;
+	}
+}
 
 static void read_done(struct wr *wr, const struct ibv_wc *wc)
 {
-	struct request *req = (void *)((uint8_t *)wr - offsetof(struct request, read));
+	struct request *req = request_of_read(wr);
 
 	req->conn->cqs->reads_out--;
 	if (wc->status != IBV_WC_SUCCESS) {
@@ -370,6 +515,7 @@ static void read_done(struct wr *wr, const struct ibv_wc *wc)
 		release(req);
 		return;
 	}
+	give_wrs(req);
 	if (stage_is_cmb(req->nvmf.place) &&
 	    req->conn->transport->conf->cmb_flush != CONFIG_FLUSH_NONE)
 		flush(req);
@@ -377,19 +523,21 @@ static void read_done(struct wr *wr, const struct ibv_wc *wc)
 		execute(req);
 }
 
-static void read_host(struct request *req)
+static void post_reads(struct request *req)
 {
-	req->data_sge =
-		(struct ibv_sge){ (uintptr_t)req->slot->va, req->nvmf.len, req->slot->lkey };
-	req->data_wr = (struct ibv_send_wr){ .wr_id = (uintptr_t)&req->read,
-					     .sg_list = &req->data_sge,
-					     .num_sge = 1,
-					     .opcode = IBV_WR_RDMA_READ,
-					     .send_flags = IBV_SEND_SIGNALED,
-					     .wr.rdma = { req->remote_addr, req->remote_key } };
+	struct ibv_send_wr *last = chain_pieces(req, IBV_WR_RDMA_READ);
+
+	last->wr_id = (uintptr_t)&req->read;
+	last->send_flags = IBV_SEND_SIGNALED;
 	set_state(req, REQ_READING_HOST);
 	req->conn->cqs->reads_out++;
-	queue_wrs(req->conn, &req->data_wr, &req->data_wr);
+	queue_wrs(req->conn, &req->data_wr, last);
+}
+
+static void read_host(struct request *req)
+{
+	if (req->sgl.npieces == 1 || take_wrs(req))
+		post_reads(req);
 }
 
 /* ---- staging -----------------------------------------------------------------------------------
@@ -441,7 +589,8 @@ static void staged(struct request *req, const struct stage_result *r)
 	} else {
 		if (req->state == REQ_WAIT_SLOT)
 			set_state(req, REQ_AT_TARGET);
-		fail_request(req, NVME_NS_NOT_READY);
+		fail_request(req, r->place == STAGE_HOST_UNALIGNED ? NVME_SGL_GRANULARITY | NVME_DNR
+								   : NVME_NS_NOT_READY);
 	}
 }
 
@@ -452,7 +601,8 @@ static void stage(struct request *req)
 	struct stage_result r =
 		nvmf_req_cpu_data(&req->nvmf)
 			? staging_take_host(st, client, STAGE_HOST_CPU, req->nvmf.len)
-			: staging_take(st, client, req->conn->path_mtu, req->nvmf.len);
+			: staging_take(st, client, req->conn->path_mtu, !req->unaligned,
+				       req->nvmf.len);
 
 	staged(req, &r);
 }
@@ -479,63 +629,50 @@ static void restage(struct nvmf_req *nvmf)
 /* ---- SGL ----------------------------------------------------------------------------------------
  */
 
-static uint32_t keyed_len(const union nvme_sgl *sgl)
+/* The receive buffer is where the data stays. A drive wants its data on a boundary, the host need
+ * not keep to one. */
+static void use_in_capsule(struct request *req)
 {
-	return sgl->keyed.len[0] | (uint32_t)sgl->keyed.len[1] << 8 |
-	       (uint32_t)sgl->keyed.len[2] << 16;
-}
+	uint8_t *data = req->recv->in_capsule + req->sgl.in_capsule_offset;
 
-static uint32_t keyed_key(const union nvme_sgl *sgl)
-{
-	return sgl->keyed.key[0] | (uint32_t)sgl->keyed.key[1] << 8 |
-	       (uint32_t)sgl->keyed.key[2] << 16 | (uint32_t)sgl->keyed.key[3] << 24;
-}
-
-/* Data in the capsule: Base 2.1, 4.3.2; the offset counts from the end of the SQE (ICDOFF 0). */
-static uint16_t map_in_capsule(struct request *req)
-{
-	const union nvme_sgl *sgl = &req->nvmf.sqe->dptr;
-	uint64_t offset = get64(sgl->data.addr);
-	uint32_t len = get32(sgl->data.len);
-	uint32_t received = req->recv->in_capsule_len;
-
-	if (req->nvmf.dir != DATA_H2C)
-		return NVME_INVALID_FIELD | NVME_DNR;
-	if (len > nvmf_queue_in_capsule_len(&req->conn->nvmf) || offset % 4 || len > received ||
-	    offset > received - len)
-		return NVME_SGL_OFFSET_INVALID | NVME_DNR;
-	if (len != req->nvmf.len)
-		return NVME_SGL_DATA_LENGTH_INVALID | NVME_DNR;
-	req->nvmf.data = req->recv->in_capsule + offset;
+	if (req->sgl.in_capsule_offset % IN_CAPSULE_ALIGN) {
+		memmove(req->recv->in_capsule, data, req->nvmf.len);
+		data = req->recv->in_capsule;
+	}
+	req->nvmf.data = data;
 	req->nvmf.place = STAGE_HOST_IN_CAPSULE;
-	return NVME_OK;
 }
 
-static uint16_t map_keyed(struct request *req)
-{
-	const union nvme_sgl *sgl = &req->nvmf.sqe->dptr;
-
-	if (keyed_len(sgl) != req->nvmf.len)
-		return NVME_SGL_DATA_LENGTH_INVALID | NVME_DNR;
-	req->remote_addr = get64(sgl->keyed.addr);
-	req->remote_key = keyed_key(sgl);
-	req->invalidate =
-		(sgl->keyed.type & 0xf) == SGL_SUB_INVALIDATE &&
-		req->conn->lane->rnic->attr.device_cap_flags & IBV_DEVICE_MEM_MGT_EXTENSIONS;
-	return NVME_OK;
-}
-
+/* All descriptors are read here, before the receive is posted again. */
 static uint16_t map_sgl(struct request *req)
 {
-	switch (req->nvmf.sqe->dptr.data.type) {
-	case SGL_KEYED_DATA_BLOCK << 4 | SGL_SUB_ADDRESS:
-	case SGL_KEYED_DATA_BLOCK << 4 | SGL_SUB_INVALIDATE:
-		return map_keyed(req);
-	case SGL_DATA_BLOCK << 4 | SGL_SUB_OFFSET:
-		return map_in_capsule(req);
-	default:
-		return NVME_SGL_TYPE_INVALID | NVME_DNR;
+	struct conn *c = req->conn;
+	const struct sgl_source source = {
+		.sgl1 = &req->sqe.dptr,
+		.capsule = req->recv->in_capsule,
+		.capsule_len = req->recv->in_capsule_len,
+		.in_capsule_max = nvmf_queue_in_capsule_len(&c->nvmf),
+		.len = req->nvmf.len,
+		.dir = req->nvmf.dir,
+	};
+
+	req->pieces = sgl_is_list(source.sgl1) ? &c->pieces[(req - c->reqs) * SGL_DATA_BLOCKS_MAX]
+					       : &req->piece;
+
+	uint16_t status = sgl_decode(&source, req->pieces, &req->sgl);
+
+	if (status) {
+		req->sgl = (struct sgl){ 0 };
+		return status;
 	}
+	if (req->sgl.in_capsule)
+		use_in_capsule(req);
+	req->sgl.invalidate = req->sgl.invalidate &&
+			      c->lane->rnic->attr.device_cap_flags & IBV_DEVICE_MEM_MGT_EXTENSIONS;
+	req->unaligned = false;
+	for (unsigned int i = 0; i < req->sgl.npieces; i++)
+		req->unaligned |= req->pieces[i].offset % P2P_PAGE_SIZE != 0;
+	return NVME_OK;
 }
 
 /* Shared receives become few: in-capsule data is copied away, so that commands that take long (a
@@ -564,7 +701,7 @@ static void start_request(struct request *req, struct recv *recv)
 	req->recv = recv;
 	req->sqe = *recv->sqe;
 	req->nvmf.data = NULL;
-	req->invalidate = false;
+	req->sgl = (struct sgl){ 0 };
 
 	uint16_t status = nvmf_req_check(&req->nvmf);
 
@@ -587,26 +724,16 @@ static void start_request(struct request *req, struct recv *recv)
 
 static void send_done(struct wr *wr, const struct ibv_wc *wc)
 {
-	struct request *req = (void *)((uint8_t *)wr - offsetof(struct request, send));
+	struct request *req = request_of_send(wr);
 
 	if (wc->status != IBV_WC_SUCCESS)
 		completion_failed(req->conn, "response", wc);
 	release(req);
 }
 
-/* Unsignalled: heard of only when it failed, and then the SEND behind it is flushed too. */
-static void write_done(struct wr *wr, const struct ibv_wc *wc)
-{
-	struct request *req = (void *)((uint8_t *)wr - offsetof(struct request, write));
-
-	if (wc->status != IBV_WC_SUCCESS)
-		completion_failed(req->conn, "RDMA WRITE", wc);
-}
-
-static struct ibv_send_wr *build_response(struct request *req)
+static void build_send(struct request *req)
 {
 	struct conn *c = req->conn;
-
 	struct nvme_cqe *cqe = &req->nvmf.cqe;
 
 	if (c->cqes) {
@@ -618,22 +745,39 @@ static struct ibv_send_wr *build_response(struct request *req)
 		.wr_id = (uintptr_t)&req->send,
 		.sg_list = &req->cqe_sge,
 		.num_sge = 1,
-		.opcode = req->invalidate ? IBV_WR_SEND_WITH_INV : IBV_WR_SEND,
+		.opcode = req->sgl.invalidate ? IBV_WR_SEND_WITH_INV : IBV_WR_SEND,
 		.send_flags = IBV_SEND_SIGNALED | (c->send_inline ? IBV_SEND_INLINE : 0),
 	};
-	if (req->invalidate)
-		req->send_wr.invalidate_rkey = req->remote_key;
-	if (req->nvmf.dir != DATA_C2H || !req->slot || get16(req->nvmf.cqe.status))
-		return &req->send_wr;
-	req->data_sge =
-		(struct ibv_sge){ (uintptr_t)req->slot->va, req->nvmf.len, req->slot->lkey };
-	req->data_wr = (struct ibv_send_wr){ .wr_id = (uintptr_t)&req->write,
-					     .next = &req->send_wr,
-					     .sg_list = &req->data_sge,
-					     .num_sge = 1,
-					     .opcode = IBV_WR_RDMA_WRITE,
-					     .wr.rdma = { req->remote_addr, req->remote_key } };
-	return &req->data_wr;
+	if (req->sgl.invalidate)
+		req->send_wr.invalidate_rkey = req->sgl.invalidate_key;
+}
+
+/* Is there anything to WRITE before the response? */
+static bool has_data_to_write(const struct request *req)
+{
+	return req->nvmf.dir == DATA_C2H && req->slot && req->sgl.npieces &&
+	       !get16(req->nvmf.cqe.status);
+}
+
+static void post_response(struct request *req)
+{
+	struct ibv_send_wr *first = &req->send_wr;
+
+	build_send(req);
+	if (has_data_to_write(req)) {
+		first = &req->data_wr;
+		chain_pieces(req, IBV_WR_RDMA_WRITE)->next = &req->send_wr;
+	}
+	set_state(req, REQ_SENDING);
+	queue_wrs(req->conn, first, &req->send_wr);
+}
+
+static void post_pieces(struct request *req)
+{
+	if (req->nvmf.dir == DATA_H2C)
+		post_reads(req);
+	else
+		post_response(req);
 }
 
 /* The target is done with the command: its receive first, so that the host's next command finds it,
@@ -649,13 +793,11 @@ static void respond(struct nvmf_req *nvmf)
 	}
 	if (nvmf->dir == DATA_H2C)
 		give_slot(req);
-	set_state(req, REQ_SENDING);
 	done_with_recv(req);
-	if (c->state == CONN_DRAINING) { /* since a moment */
+	if (c->state == CONN_DRAINING) /* since a moment */
 		release(req);
-		return;
-	}
-	queue_wrs(c, build_response(req), &req->send_wr);
+	else if (req->sgl.npieces < 2 || !has_data_to_write(req) || take_wrs(req))
+		post_response(req);
 }
 
 static void disconnect(struct nvmf_queue *q)
@@ -678,7 +820,7 @@ static void init_request(struct conn *c, struct request *req)
 	req->nvmf.sqe = &req->sqe;
 	req->conn = c;
 	req->read.done = read_done;
-	req->write.done = write_done;
+	req->piece_wr.done = piece_done;
 	req->send.done = send_done;
 	req->flush.done = flush_done;
 }
@@ -705,16 +847,20 @@ void conn_free_requests(struct conn *c)
 		free(c->reqs[i].bounce);
 }
 
-/* The requests that nobody will complete: those that wait for a slot. The others come back by their
- * flushed completion, or from the target. */
+/* The requests that nobody will complete: those that wait for a slot or for room in the send queue.
+ * The others come back by their flushed completion, or from the target. */
 void conn_cancel_requests(struct conn *c)
 {
+	STAILQ_INIT(&c->wr_waiters);
 	for (unsigned int i = 0; i < c->nreqs_touched; i++) {
 		struct request *req = &c->reqs[i];
 
-		if (req->state != REQ_WAIT_SLOT)
+		if (req->state == REQ_WAIT_SLOT)
+			slot_unwait(&req->waiter);
+		else if (req->state == REQ_WAIT_WRS)
+			c->cqs->starving--;
+		else
 			continue;
-		slot_unwait(&req->waiter);
 		release(req);
 	}
 }

@@ -1193,7 +1193,7 @@ static void drop_choice(struct choice *c)
 static struct stage_result take_staged(struct choice *c, enum ibv_mtu mtu, size_t len)
 {
 	stage_target_view(&c->t, &c->drive.view);
-	return staging_take(&c->st, &c->drive, mtu, len);
+	return staging_take(&c->st, &c->drive, mtu, true, len);
 }
 
 static unsigned int place_of(struct choice *c, enum ibv_mtu mtu, struct slot **ret_slot)
@@ -1274,6 +1274,33 @@ START_TEST(require_waits_for_cmb_and_fails_where_there_is_none)
 }
 END_TEST
 
+START_TEST(pieces_that_begin_within_a_page_need_a_proof_of_any_alignment)
+{
+	struct choice *c = make_choice();
+	struct stage_result r;
+
+	stage_target_view(&c->t, &c->drive.view);
+	for (int i = 0; i < 2; i++)
+		c->st.proof[i][IBV_MTU_4096].verdict = PROOF_ALIGNED;
+	r = staging_take(&c->st, &c->drive, IBV_MTU_4096, true, P2P_PAGE_SIZE);
+	ck_assert_uint_eq(r.place, 1);
+	slot_give(r.slot);
+	r = staging_take(&c->st, &c->drive, IBV_MTU_4096, false, P2P_PAGE_SIZE);
+	ck_assert_uint_eq(r.place, STAGE_HOST_UNALIGNED);
+	slot_give(r.slot);
+	c->drive.view.policy = STAGE_REQUIRE;
+	r = staging_take(&c->st, &c->drive, IBV_MTU_4096, false, P2P_PAGE_SIZE);
+	ck_assert_ptr_null(r.slot);
+	ck_assert_ptr_null(r.wait);
+	ck_assert_uint_eq(r.place, STAGE_HOST_UNALIGNED);
+	c->st.proof[0][IBV_MTU_4096].verdict = PROOF_ANY;
+	r = staging_take(&c->st, &c->drive, IBV_MTU_4096, false, P2P_PAGE_SIZE);
+	ck_assert_uint_eq(r.place, 0);
+	slot_give(r.slot);
+	drop_choice(c);
+}
+END_TEST
+
 START_TEST(every_place_has_a_name)
 {
 	struct provider cmb = { .name = "0000:03:00.0" };
@@ -1325,6 +1352,7 @@ int main(void)
 	tcase_add_test(tc, the_nearest_cmb_is_taken_then_the_other_then_host_memory);
 	tcase_add_test(tc, what_was_not_proved_is_not_used);
 	tcase_add_test(tc, require_waits_for_cmb_and_fails_where_there_is_none);
+	tcase_add_test(tc, pieces_that_begin_within_a_page_need_a_proof_of_any_alignment);
 	tcase_add_test(tc, every_place_has_a_name);
 	suite_add_tcase(s, tc);
 	return run_suite(s);

@@ -345,7 +345,9 @@ START_TEST(identify_controller_is_what_the_linux_host_demands)
 	ck_assert_uint_eq(le32toh(id->ioccsz), (64 + 4096) / 16);
 	ck_assert_uint_ge(le32toh(id->iorcsz), 1);
 	ck_assert_uint_eq(id->icdoff, 0);
-	ck_assert(le32toh(id->sgls) & NVME_CTRL_SGLS_KEYED);
+	ck_assert_uint_eq(le32toh(id->sgls), 1 | NVME_CTRL_SGLS_KEYED | NVME_CTRL_SGLS_BIT_BUCKET |
+						     NVME_CTRL_SGLS_OFFSET);
+	ck_assert_uint_eq(id->msdbd, SGL_DATA_BLOCKS_MAX);
 	ck_assert_str_eq(id->subnqn, NQN);
 	ck_assert_uint_eq(id->mdts, 5);
 	ck_assert_uint_eq(data[4095], 0);
