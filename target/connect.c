@@ -145,7 +145,8 @@ static uint16_t connect_admin(struct nvmf_req *req, const struct nvmf_connect_sq
 		return err == -EBUSY ? NVME_CONNECT_BUSY : NVME_INTERNAL_ERROR;
 	bind_queue(req, c);
 	controller_start_keep_alive(c, get32(sqe->kato_ms));
-	log_info("controller %u: host %s from %s connected to %s, keep alive %u ms", c->cntlid,
+	log_peer(LOG_LEVEL_INFO, q->remote_address,
+		 "controller %u: host %s from %s connected to %s, keep alive %u ms", c->cntlid,
 		 c->hostnqn, q->remote_address, s->nqn, c->kato_ms);
 	return NVME_OK;
 }
@@ -206,7 +207,8 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 	 */
 	if (!s || !subsystem_on_port(s, q->port)) {
 		if (refused_first(q->target, data->hostnqn, q->remote_address))
-			log_warn(
+			log_peer(
+				LOG_LEVEL_WARNING, q->remote_address,
 				"host %s from %s asked for subsystem %s, which port %u does not have",
 				data->hostnqn, q->remote_address, data->subsysnqn, q->port->id);
 		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, subsysnqn)) &
@@ -214,7 +216,8 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 	}
 	if (!subsystem_allows(s, data->hostnqn)) {
 		if (refused_first(q->target, data->hostnqn, q->remote_address))
-			log_warn("host %s from %s is not among the allowed_hosts of %s",
+			log_peer(LOG_LEVEL_WARNING, q->remote_address,
+				 "host %s from %s is not among the allowed_hosts of %s",
 				 data->hostnqn, q->remote_address, s->nqn);
 		return NVME_CONNECT_INVALID_HOST | NVME_DNR;
 	}

@@ -122,7 +122,8 @@ static void on_kato(struct ev_loop *loop, ev_timer *w, int revents)
 		return;
 	}
 	ev_timer_stop(loop, w);
-	log_warn("controller %u: host %s was silent for %u ms (keep alive), disconnecting",
+	log_peer(LOG_LEVEL_WARNING, c->admin->remote_address,
+		 "controller %u: host %s was silent for %u ms (keep alive), disconnecting",
 		 c->cntlid, c->hostnqn, c->kato_ms);
 	c->csts |= CSTS_CFS;
 	controller_disconnect(c);
@@ -173,7 +174,7 @@ void controller_put(struct controller *c)
 {
 	if (--c->refs)
 		return;
-	log_info("controller %u: gone", c->cntlid);
+	log_peer(LOG_LEVEL_INFO, c->hostnqn, "controller %u: gone", c->cntlid);
 	ev_timer_stop(control_reactor(c->target)->loop, &c->kato_timer);
 	c->target->by_cntlid[c->cntlid] = NULL;
 	LIST_REMOVE(c, entry);
@@ -223,7 +224,8 @@ static void on_connect_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 	(void)loop;
 	(void)revents;
 	reactor_timer_stop(q->reactor, w);
-	log_warn("connection from %s sent no Connect command in %d s, disconnecting",
+	log_peer(LOG_LEVEL_WARNING, q->remote_address,
+		 "connection from %s sent no Connect command in %d s, disconnecting",
 		 q->remote_address, CONNECT_TIMEOUT_S);
 	q->ops->disconnect(q);
 }

@@ -359,6 +359,7 @@ static void on_trim(struct ev_loop *loop, ev_timer *w, int revents)
 		(void)command(d, r, 0, trim);
 	transport_warn_of_full_windows(d->transport);
 	target_check_sizes(d->target); /* nobody tells of files */
+	log_peers_trim();
 }
 
 static void watch_hardware(struct daemon *d)

@@ -284,7 +284,8 @@ static void say_no(struct rdma_cm_id *id, enum nvme_rdma_cm_status status)
 	char from[64] = "?";
 
 	address_text(rdma_get_peer_addr(id), from, sizeof(from));
-	log_warn("connection from %s rejected: %s", from, cm_status_text(status));
+	log_peer(LOG_LEVEL_WARNING, from, "connection from %s rejected: %s", from,
+		 cm_status_text(status));
 	(void)rdma_reject(id, &answer, sizeof(answer));
 }
 
@@ -466,7 +467,8 @@ void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_c
 	int err = set_up(c, &req);
 
 	if (err) {
-		log_error("connection from %s: %s", c->nvmf.remote_address, strerror(-err));
+		log_peer(LOG_LEVEL_ERROR, c->nvmf.remote_address, "connection from %s: %s",
+			 c->nvmf.remote_address, strerror(-err));
 		abandon(c);
 		return;
 	}
@@ -475,7 +477,8 @@ void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_c
 	reactor_call(c->lane->reactor, adopt, c);
 	err = accept_conn(c, param);
 	if (err) {
-		log_error("connection from %s: %s", c->nvmf.remote_address, strerror(-err));
+		log_peer(LOG_LEVEL_ERROR, c->nvmf.remote_address, "connection from %s: %s",
+			 c->nvmf.remote_address, strerror(-err));
 		say_no(id, CM_NO_RESOURCES);
 		nvmf_queue_disconnect(&c->nvmf);
 		return;

@@ -39,7 +39,8 @@ static struct request *request_of_send(struct wr *wr)
 
 static void protocol_error(struct conn *c, const char *what)
 {
-	log_warn("connection from %s, queue %u: %s, disconnecting", c->nvmf.remote_address,
+	log_peer(LOG_LEVEL_WARNING, c->nvmf.remote_address,
+		 "connection from %s, queue %u: %s, disconnecting", c->nvmf.remote_address,
 		 c->nvmf.qid, what);
 	conn_kill(c);
 }
@@ -50,7 +51,8 @@ static void completion_failed(struct conn *c, const char *what, const struct ibv
 	if (c->state == CONN_DRAINING)
 		return;
 	if (wc->status != IBV_WC_WR_FLUSH_ERR)
-		log_warn("connection from %s, queue %u: %s failed: %s (vendor error %#x)",
+		log_peer(LOG_LEVEL_WARNING, c->nvmf.remote_address,
+			 "connection from %s, queue %u: %s failed: %s (vendor error %#x)",
 			 c->nvmf.remote_address, c->nvmf.qid, what, ibv_wc_status_str(wc->status),
 			 wc->vendor_err);
 	conn_kill(c);
