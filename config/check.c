@@ -118,6 +118,42 @@ static int check_endpoints(struct check *k)
 	return err ? err : claims_check(k, &ends);
 }
 
+/* Of one family, as "::" takes IPv6 only. */
+static bool covers(const struct config_port *wildcard, const struct config_port *p)
+{
+	const char *all = strchr(p->address, ':') ? "::" : "0.0.0.0";
+	struct in6_addr in6;
+
+	if (strcmp(wildcard->service, p->service) != 0)
+		return false;
+	if (strcmp(all, "::") == 0)
+		return inet_pton(AF_INET6, wildcard->address, &in6) == 1 &&
+		       IN6_IS_ADDR_UNSPECIFIED(&in6);
+	return strcmp(wildcard->address, all) == 0;
+}
+
+/* An RNIC's listener would shadow the one on all, or the other way round: which of the two ports a
+ * host is at would be a matter of luck. */
+static int check_wildcards(struct check *k)
+{
+	for (size_t i = 0; i < k->c->nports; i++)
+		for (size_t j = 0; j < k->c->nports; j++) {
+			const struct config_port *w = &k->c->ports[i], *p = &k->c->ports[j];
+
+			if (i == j || !covers(w, p))
+				continue;
+			diag_what(
+				k->diag, p->where.file, p->where.line,
+				"port %u listens on %s, service %s, but port %u (%s:%u) does on all addresses",
+				p->id, quote(p->address).text, p->service, w->id,
+				quote(w->where.file).text, w->where.line);
+			return diag_fix(
+				k->diag,
+				"give one of the two another service, or each its own address");
+		}
+	return 0;
+}
+
 static int check_nqns(struct check *k)
 {
 	struct claims nqns;
@@ -383,6 +419,8 @@ static int check_all(struct check *k)
 		err = check_port_ids(k);
 	if (!err)
 		err = check_endpoints(k);
+	if (!err)
+		err = check_wildcards(k);
 	if (!err)
 		err = check_nqns(k);
 	for (size_t i = 0; i < k->c->nsubsystems && !err; i++)

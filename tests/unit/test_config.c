@@ -314,6 +314,8 @@ static const struct wrong {
 	{ 2, "port id 1 is given twice, first at ", "its own id", "ports = ( { id = 1; address = \"192.0.2.1\"; },\n{ id = 1; address = \"192.0.2.2\"; } );\n" SUB },
 	{ 2, "port address 192.0.2.1:4420 is given twice", "its own address or service", "ports = ( { id = 1; address = \"192.0.2.1\"; },\n{ id = 2; address = \"192.0.2.1\"; service = 4420; } );\n" SUB },
 	{ 2, "port address [2001:db8::1]:4420 is given twice", "its own address", "ports = ( { id = 1; address = \"2001:db8:0:0::1\"; },\n{ id = 2; address = \"2001:DB8::1\"; } );\n" SUB },
+	{ 2, "port 2 listens on 192.0.2.1, service 4420, but port 1", "another service", "ports = ( { id = 1; address = \"0.0.0.0\"; },\n{ id = 2; address = \"192.0.2.1\"; } );\n" SUB },
+	{ 1, "port 1 listens on 2001:db8::1, service 7, but port 2", "another service", "ports = ( { id = 1; address = \"2001:db8::1\"; service = 7; },\n{ id = 2; address = \"0::0\"; service = 7; } );\n" SUB },
 	{ 3, "subsystem nqn nqn.2024-01.org.example:b is given twice", "its own nqn", PORT "subsystems = ( " SUB_NQN("a") "}, " SUB_NQN("b") "},\n" SUB_NQN("b") "},\n" SUB_NQN("a") "} );" },
 	{ 4, "nsid 1 is given twice", "its own nsid", PORT NS("{ nsid = 1; device = \"/dev/a\"; },\n{ nsid = 1; device = \"/dev/b\"; }") },
 	{ 4, "namespace device /dev/a is given twice", "once only", PORT NS("{ nsid = 1; device = \"/dev/a\"; },\n{ nsid = 2; device = \"/dev/a\"; }") },
@@ -407,6 +409,8 @@ static const char *const goods[] = {
 	PORT NS("{ nsid = 1; device = \"/dev/a\\\" /* # \\\\ @include \"; }"),
 	"ports : [ ];" "subsystems = ( );",
 	"ports = ( { id = 1; address = \"0.0.0.0\"; service = \"1\"; }, { id = 65535, address = \"::\", service = 65535 } )\r\n" SUB,
+	/* the wildcards of one family, and of one service, do not meet the others */
+	"ports = ( { id = 1; address = \"0.0.0.0\"; }, { id = 2; address = \"2001:db8::1\"; }, { id = 3; address = \"192.0.2.1\"; service = 7; }, { id = 4; address = \"::\"; service = 7; } );" SUB,
 	"ports = ( { id = 0x10; address = \"fe80::1%ib0.8001\"; in_capsule_data = \"0\"; queue_depth = 16; } );" SUB,
 	"ports = ( { id = 1; address = \"fe80::1%a\"; }, { id = 2; address = \"fe80::1%b\"; } );" SUB,
 	PORT "subsystems = ( { nqn = \"nqn.2024-01.org.example:\" \"joined\"; allowed_hosts = [ " HOST ", \"nqn.2014-08.org.nvmexpress:uuid:\"\n\"0d1c2b3a-4f5e-4678-9abc-def012345678\" ]; ports = [ 1 ]; } );",
