@@ -66,7 +66,10 @@ static enum hotplug_event classify(struct udev_device *dev, char ret_bdf[32])
 	if (strcmp(subsystem, "nvme") == 0)
 		return strcmp(action, "change") == 0 && is_reset(dev, ret_bdf) ? HOTPLUG_RESET
 									       : HOTPLUG_NONE;
-	if (strcmp(subsystem, "pci") != 0 && strcmp(subsystem, "block") != 0)
+	/* an RDMA device that is removed waits for us to close it: of it, only "uverbs0" is gone
+	 * yet */
+	if (strcmp(subsystem, "pci") != 0 && strcmp(subsystem, "block") != 0 &&
+	    strcmp(subsystem, "infiniband_verbs") != 0)
 		return HOTPLUG_NONE;
 	if (strcmp(action, "change") != 0)
 		return HOTPLUG_CHANGED;

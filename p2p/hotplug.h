@@ -1,7 +1,8 @@
 /*
  * hotplug: hears from the kernel (netlink uevents, through libudev) that PCI functions, NVMe
- * controllers or block devices came, went or were reset. It only says that it is time to look; what
- * is there is read from sysfs by whoever looks, so a lost event does no harm beyond delay.
+ * controllers, block or RDMA devices came, went or were reset. It only says that it is time to
+ * look; what is there is read from sysfs by whoever looks, so a lost event does no harm beyond
+ * delay.
  *
  * Control thread.
  */

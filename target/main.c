@@ -336,8 +336,10 @@ static void on_hotplug(struct ev_loop *loop, ev_io *w, int revents)
 		if (event == HOTPLUG_RESET)
 			prove_provider(d, bdf);
 	}
-	if (changed)
+	if (changed) {
 		look(d);
+		transport_look(d->transport);
+	}
 	if (resized)
 		target_check_sizes(d->target);
 }
@@ -359,6 +361,7 @@ static void on_trim(struct ev_loop *loop, ev_timer *w, int revents)
 		(void)command(d, r, 0, trim);
 	transport_warn_of_full_windows(d->transport);
 	target_check_sizes(d->target); /* nobody tells of files */
+	transport_look(d->transport);
 	log_peers_trim();
 }
 
@@ -615,15 +618,14 @@ static int start(struct daemon *d, bool listening)
 		return err;
 	}
 	err = transport_create(d->conf, &d->reactors, &d->topo, d->target, &test, &d->transport);
-	if (err) {
-		log_error(
-			"RDMA: %s; is there an RDMA device (`rdma link`) and the module rdma_ucm?",
-			strerror(-err));
+	if (err)
 		return err;
-	}
 	watch_hardware(d);
-	err = listening ? transport_listen(d->transport, &diag)
-			: transport_probe(d->transport, &diag);
+	if (listening) {
+		transport_listen(d->transport);
+		return 0;
+	}
+	err = transport_probe(d->transport, &diag);
 	if (err)
 		config_diag_print(&diag, stderr);
 	return err;

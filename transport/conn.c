@@ -10,6 +10,7 @@
 
 #define RESPONSE_INLINE      sizeof(struct nvme_cqe)
 #define LAST_WQE_TIMEOUT_S   2
+#define GONE_TIMEOUT_S       5
 #define ADMIN_IN_CAPSULE_LEN 1024
 
 /* ---- private data -----------------------------------------------------------------------------
@@ -371,7 +372,7 @@ static int find_lane(struct conn *c)
 {
 	unsigned int i = place(c);
 	struct rnic *r;
-	int err = rnic_get(c->transport, c->id->verbs, c->id->port_num, &r);
+	int err = rnic_get(c->transport, c->id, &r);
 
 	if (err)
 		return err;
@@ -586,6 +587,29 @@ void conn_kill(struct conn *c)
 	conn_check_drained(c);
 }
 
+static void on_gone(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct conn *c = w->data;
+
+	(void)loop;
+	(void)revents;
+	reactor_timer_stop(c->lane->reactor, &c->gone_timer);
+	log_debug("connection from %s, queue %u: the RNIC that is gone says nothing",
+		  c->nvmf.remote_address, c->nvmf.qid);
+	c->posted_recvs = 0;
+	c->last_wqe = true;
+	conn_forget_wrs(c);
+	conn_check_drained(c);
+}
+
+/* A device that is gone moves no byte any more, but not all drivers flush what was posted. */
+void conn_expect_nothing(struct conn *c)
+{
+	if (c->state == CONN_DRAINING && !c->dead && c->lane->rnic->gone &&
+	    !ev_is_active(&c->gone_timer))
+		reactor_timer_start(c->lane->reactor, &c->gone_timer, on_gone, GONE_TIMEOUT_S, c);
+}
+
 static void step_4(struct message *m)
 {
 	free((uint8_t *)m - offsetof(struct conn, death));
@@ -598,6 +622,8 @@ static void step_3(struct message *m)
 
 	nvmf_queue_fini(&c->nvmf);
 	take_apart(c);
+	if (c->lane->rnic->gone)
+		transport_reap(c->transport);
 	c->death.run = step_4;
 	reactor_post(reactor, &c->death);
 }
@@ -609,6 +635,8 @@ void conn_check_drained(struct conn *c)
 	if (c->state != CONN_DRAINING || c->dead || receiving || c->busy_reqs > !!c->orphan)
 		return;
 	c->dead = true;
+	reactor_timer_stop(c->lane->reactor, &c->last_wqe_timer);
+	reactor_timer_stop(c->lane->reactor, &c->gone_timer);
 	c->cqs->draining--;
 	c->cqs->starving -= c->starving;
 	c->starving = false;

@@ -368,6 +368,31 @@ static int create_queues(struct lane *l)
 	return err;
 }
 
+struct new_staging {
+	struct lane *lane;
+	size_t window, host;
+	int err;
+};
+
+/* In its reactor, whose other lanes share the slots' domain. */
+static void do_create_staging(void *arg)
+{
+	struct new_staging *n = arg;
+	struct lane *l = n->lane;
+	struct transport *tr = l->rnic->transport;
+
+	n->err = staging_create(l->rnic->pd, l->rnic->port_num, l->reactor->set, tr->topo,
+				&l->reactor->domain, n->window, n->host, tr->test.no_odp,
+				&l->staging);
+}
+
+static void do_destroy_staging(void *arg)
+{
+	struct lane *l = arg;
+
+	staging_destroy(l->staging);
+}
+
 /* Each reactor stages in its own part of the host memory that the RNIC may have. */
 static int create_staging(struct lane *l)
 {
@@ -384,8 +409,11 @@ static int create_staging(struct lane *l)
 		if (host == 0)
 			host = SLOT_LEN_MAX;
 	}
-	return staging_create(l->rnic->pd, l->rnic->port_num, l->reactor->set, tr->topo,
-			      &l->reactor->domain, window, host, tr->test.no_odp, &l->staging);
+
+	struct new_staging n = { l, window, host, 0 };
+
+	reactor_call(l->reactor, do_create_staging, &n);
+	return n.err;
 }
 
 int lane_create(struct rnic *r, struct reactor *reactor, struct lane **ret_lane)
@@ -430,7 +458,7 @@ void lane_destroy(struct lane *l)
 	if (l->attached)
 		reactor_call(l->reactor, detach, l);
 	loopback_fini(&l->flush);
-	staging_destroy(l->staging);
+	reactor_call(l->reactor, do_destroy_staging, l);
 	while (!LIST_EMPTY(&l->cqs)) {
 		struct cq_pair *q = LIST_FIRST(&l->cqs);
 

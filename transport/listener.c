@@ -1,4 +1,4 @@
-/* Listeners and connection manager events. */
+/* Listeners and connection manager events; RNICs that go and come. */
 #include "transport/rdma.h"
 #include "target/log.h"
 
@@ -8,8 +8,15 @@
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define BACKLOG 128
+#define BACKLOG     128
+#define RETRY_MAX_S 15 /* between two tries to listen */
+
+static void listen_again(struct listener *l);
+static void on_cm_ready(struct ev_loop *loop, ev_io *w, int revents);
+static void on_retry(struct ev_loop *loop, ev_timer *w, int revents);
+static void on_reap(struct ev_loop *loop, ev_timer *w, int revents);
 
 /* ---- events -----------------------------------------------------------------------------------
  */
@@ -39,34 +46,54 @@ static void copy_event(const struct rdma_cm_event *event, struct event_copy *cop
 	copy->param.private_data = copy->private_data;
 }
 
-static bool is_listener(const struct transport *tr, const struct rdma_cm_id *id)
+static struct listener *find_listener(const struct transport *tr, const struct rdma_cm_id *id)
 {
 	for (size_t i = 0; i < tr->conf->nports; i++)
 		if (tr->listeners[i].id == id)
-			return true;
-	return false;
+			return &tr->listeners[i];
+	return NULL;
+}
+
+static struct rnic *find_anchor(const struct transport *tr, const struct rdma_cm_id *id)
+{
+	struct rnic *r;
+
+	LIST_FOREACH (r, &tr->rnics, entry)
+		if (r->anchor == id)
+			break;
+	return r;
+}
+
+static void conn_event(struct conn *c, enum rdma_cm_event_type type)
+{
+	if (type == RDMA_CM_EVENT_ESTABLISHED)
+		conn_established(c);
+	else if (type == RDMA_CM_EVENT_DEVICE_REMOVAL)
+		rnic_lost(c->lane->rnic);
+	else if (type != RDMA_CM_EVENT_ADDR_CHANGE && type != RDMA_CM_EVENT_TIMEWAIT_EXIT)
+		nvmf_queue_disconnect(&c->nvmf); /* DISCONNECTED, CONNECT_ERROR, UNREACHABLE, ... */
+}
+
+static void listener_event(struct listener *l, enum rdma_cm_event_type type)
+{
+	log_warn("port %u: %s", l->port->id, rdma_event_str(type));
+	if (type == RDMA_CM_EVENT_ADDR_CHANGE || type == RDMA_CM_EVENT_DEVICE_REMOVAL)
+		listen_again(l);
 }
 
 static void dispatch(struct transport *tr, const struct event_copy *event)
 {
-	if (event->type == RDMA_CM_EVENT_CONNECT_REQUEST) {
+	struct listener *l = find_listener(tr, event->id);
+	struct rnic *r = find_anchor(tr, event->id);
+
+	if (event->type == RDMA_CM_EVENT_CONNECT_REQUEST)
 		conn_request(event->listener, event->id, &event->param);
-		return;
-	}
-	if (is_listener(tr, event->id)) {
-		log_warn("port %u: %s", ((struct listener *)event->id->context)->port->id,
-			 rdma_event_str(event->type));
-		return;
-	}
-
-	struct conn *c = event->id->context;
-
-	if (event->type == RDMA_CM_EVENT_ESTABLISHED)
-		conn_established(c);
-	else if (event->type != RDMA_CM_EVENT_ADDR_CHANGE &&
-		 event->type != RDMA_CM_EVENT_TIMEWAIT_EXIT)
-		nvmf_queue_disconnect(&c->nvmf); /* DISCONNECTED, CONNECT_ERROR, UNREACHABLE,
-						    DEVICE_REMOVAL, ... */
+	else if (l)
+		listener_event(l, event->type);
+	else if (!r)
+		conn_event(event->id->context, event->type);
+	else if (event->type == RDMA_CM_EVENT_DEVICE_REMOVAL)
+		rnic_lost(r);
 }
 
 static void on_cm_ready(struct ev_loop *loop, ev_io *w, int revents)
@@ -103,16 +130,19 @@ int transport_create(const struct config *c, const struct reactors *reactors,
 	LIST_INIT(&tr->rnics);
 	LIST_INIT(&tr->conns);
 	tr->listeners = calloc(c->nports, sizeof(*tr->listeners));
-	tr->cm = tr->listeners ? rdma_create_event_channel() : NULL;
-	if (!tr->cm || fcntl(tr->cm->fd, F_SETFL, O_NONBLOCK) < 0) {
-		int err = tr->listeners ? -errno : -ENOMEM;
-
-		transport_destroy(tr);
-		return err;
+	if (!tr->listeners) {
+		free(tr);
+		return -ENOMEM;
 	}
-	ev_io_init(&tr->cm_ready, on_cm_ready, tr->cm->fd, EV_READ);
-	tr->cm_ready.data = tr;
-	ev_io_start(reactors->r[0]->loop, &tr->cm_ready);
+	for (size_t i = 0; i < c->nports; i++) {
+		struct listener *l = &tr->listeners[i];
+
+		*l = (struct listener){ .transport = tr, .port = &c->ports[i] };
+		ev_init(&l->retry, on_retry);
+		l->retry.data = l;
+	}
+	ev_init(&tr->reap, on_reap);
+	tr->reap.data = tr;
 	*ret_transport = tr;
 	return 0;
 }
@@ -130,7 +160,28 @@ static int resolve(const struct config_port *port, struct sockaddr_storage *ret)
 	return 0;
 }
 
-static int bind_to(struct transport *tr, struct listener *l)
+/* librdmacm gives no channel while there is no RDMA device. */
+static int open_channel(struct transport *tr)
+{
+	if (tr->cm)
+		return 0;
+	tr->cm = rdma_create_event_channel();
+	if (!tr->cm)
+		return -errno;
+	if (fcntl(tr->cm->fd, F_SETFL, O_NONBLOCK) < 0) {
+		int err = -errno;
+
+		rdma_destroy_event_channel(tr->cm);
+		tr->cm = NULL;
+		return err;
+	}
+	ev_io_init(&tr->cm_ready, on_cm_ready, tr->cm->fd, EV_READ);
+	tr->cm_ready.data = tr;
+	ev_io_start(tr->reactors->r[0]->loop, &tr->cm_ready);
+	return 0;
+}
+
+static int bind_to(struct listener *l)
 {
 	struct sockaddr_storage addr;
 	int one = 1;
@@ -138,7 +189,7 @@ static int bind_to(struct transport *tr, struct listener *l)
 
 	if (err)
 		return err;
-	if (rdma_create_id(tr->cm, &l->id, l, RDMA_PS_TCP))
+	if (rdma_create_id(l->transport->cm, &l->id, l, RDMA_PS_TCP))
 		return -errno;
 	(void)rdma_set_option(l->id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &one, sizeof(one));
 	if (addr.ss_family == AF_INET6 &&
@@ -147,56 +198,168 @@ static int bind_to(struct transport *tr, struct listener *l)
 	return rdma_bind_addr(l->id, (struct sockaddr *)&addr) ? -errno : 0;
 }
 
+static void destroy_id(struct listener *l)
+{
+	if (l->id)
+		rdma_destroy_id(l->id);
+	l->id = NULL;
+}
+
 /* Prove at the MTU that the RNIC's port has now, before a host waits for it. (A wildcard address
- * names no RNIC: it is proved when the first host connects.) */
-static void prove_early(struct transport *tr, struct listener *l)
+ * names no RNIC: it is proved when the first host connects.) An RNIC that is being removed can be
+ * bound to for a while: -ENODEV. */
+static int prove_early(struct listener *l)
 {
 	struct ibv_port_attr attr;
 	struct rnic *r;
+	int err = l->id->verbs ? rnic_get(l->transport, l->id, &r) : 0;
 
-	if (l->id->verbs && rnic_get(tr, l->id->verbs, l->id->port_num, &r) == 0 &&
-	    ibv_query_port(l->id->verbs, l->id->port_num, &attr) == 0)
+	if (!err && l->id->verbs && ibv_query_port(l->id->verbs, l->id->port_num, &attr) == 0)
 		rnic_prove(r, attr.active_mtu);
+	return err;
 }
 
-static int bind_ports(struct transport *tr, bool listening, struct config_diag *diag)
+static int open_listener(struct listener *l, bool listening)
 {
-	for (size_t i = 0; i < tr->conf->nports; i++) {
-		struct listener *l = &tr->listeners[i];
+	int err = open_channel(l->transport);
 
-		*l = (struct listener){ .transport = tr, .port = &tr->conf->ports[i] };
+	if (!err)
+		err = bind_to(l);
+	if (!err)
+		err = prove_early(l);
+	if (!err && listening && rdma_listen(l->id, BACKLOG))
+		err = -errno;
+	if (err)
+		destroy_id(l);
+	return err;
+}
 
-		int err = bind_to(tr, l);
+static const char hint[] =
+	"`rdma link` shows the RDMA devices and their network interfaces, `ip address` the addresses of these; the module rdma_ucm must be loaded";
 
-		if (!err && listening && rdma_listen(l->id, BACKLOG))
-			err = -errno;
-		if (err) {
-			*diag = (struct config_diag){ .line = l->port->where.line };
-			strlcpy(diag->file, l->port->where.file, sizeof(diag->file));
-			snprintf(diag->what, sizeof(diag->what),
-				 "port %u cannot listen on %s:%s: %s", l->port->id,
-				 l->port->address, l->port->service, strerror(-err));
-			snprintf(
-				diag->fix, sizeof(diag->fix),
-				"`rdma link` shows the RDMA devices and their network interfaces, `ip address` the addresses of these");
-			return err;
-		}
-		prove_early(tr, l);
-		if (listening)
-			log_info("port %u: listening on %s port %s", l->port->id, l->port->address,
-				 l->port->service);
+/* ---- listening, for as long as there is something to listen on ----------------------------------
+ */
+
+static void retry_in(struct listener *l, unsigned int seconds)
+{
+	struct ev_loop *loop = l->transport->reactors->r[0]->loop;
+
+	l->wait_s = seconds;
+	ev_timer_stop(loop, &l->retry);
+	ev_timer_set(&l->retry, seconds, 0);
+	ev_timer_start(loop, &l->retry);
+}
+
+static void try_listen(struct listener *l)
+{
+	int err = open_listener(l, true);
+
+	if (!err) {
+		log_info("port %u: listening on %s port %s", l->port->id, l->port->address,
+			 l->port->service);
+		ev_timer_stop(l->transport->reactors->r[0]->loop, &l->retry);
+		l->said = l->wait_s = 0;
+		return;
 	}
-	return 0;
+	if (err != l->said)
+		log_warn(
+			"port %u cannot listen on %s port %s: %s; it is tried again until it can: %s",
+			l->port->id, l->port->address, l->port->service, strerror(-err), hint);
+	l->said = err;
+	retry_in(l, l->wait_s == 0 ? 1 : l->wait_s < RETRY_MAX_S / 2 ? 2 * l->wait_s : RETRY_MAX_S);
 }
 
-int transport_listen(struct transport *tr, struct config_diag *diag)
+static void on_retry(struct ev_loop *loop, ev_timer *w, int revents)
 {
-	return bind_ports(tr, true, diag);
+	(void)loop;
+	(void)revents;
+	try_listen(w->data);
+}
+
+static void listen_again(struct listener *l)
+{
+	destroy_id(l);
+	retry_in(l, 0);
+}
+
+void listeners_lost(struct transport *tr, const struct ibv_context *verbs)
+{
+	for (size_t i = 0; i < tr->conf->nports; i++)
+		if (tr->listeners[i].id && tr->listeners[i].id->verbs == verbs)
+			listen_again(&tr->listeners[i]);
+}
+
+void transport_listen(struct transport *tr)
+{
+	for (size_t i = 0; i < tr->conf->nports; i++)
+		try_listen(&tr->listeners[i]);
 }
 
 int transport_probe(struct transport *tr, struct config_diag *diag)
 {
-	return bind_ports(tr, false, diag);
+	for (size_t i = 0; i < tr->conf->nports; i++) {
+		const struct config_port *port = tr->listeners[i].port;
+		int err = open_listener(&tr->listeners[i], false);
+
+		if (err) {
+			*diag = (struct config_diag){ .line = port->where.line };
+			strlcpy(diag->file, port->where.file, sizeof(diag->file));
+			snprintf(diag->what, sizeof(diag->what), "port %u has no RNIC at %s:%s: %s",
+				 port->id, port->address, port->service, strerror(-err));
+			snprintf(diag->fix, sizeof(diag->fix), "%s", hint);
+			return err;
+		}
+	}
+	return 0;
+}
+
+/* ---- RNICs that go and come ---------------------------------------------------------------------
+ */
+
+static bool has_conns(const struct rnic *r)
+{
+	const struct conn *c;
+
+	LIST_FOREACH (c, &r->transport->conns, entry)
+		if (c->lane->rnic == r)
+			return true;
+	return false;
+}
+
+static void on_reap(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct transport *tr = w->data;
+	struct rnic *r, *next;
+
+	(void)loop;
+	(void)revents;
+	LIST_FOREACH_SAFE (r, &tr->rnics, entry, next) {
+		if (!r->gone || has_conns(r))
+			continue;
+		LIST_REMOVE(r, entry);
+		rnic_destroy(r);
+	}
+}
+
+/* Not at once: who calls may still look at one. */
+void transport_reap(struct transport *tr)
+{
+	if (!ev_is_active(&tr->reap)) {
+		ev_timer_set(&tr->reap, 0, 0);
+		ev_timer_start(tr->reactors->r[0]->loop, &tr->reap);
+	}
+}
+
+void transport_look(struct transport *tr)
+{
+	struct rnic *r;
+
+	LIST_FOREACH (r, &tr->rnics, entry)
+		if (!r->gone && access(r->verbs->device->dev_path, F_OK) && errno == ENOENT)
+			rnic_lost(r);
+	for (size_t i = 0; i < tr->conf->nports; i++)
+		if (ev_is_active(&tr->listeners[i].retry))
+			retry_in(&tr->listeners[i], 0);
 }
 
 void transport_provider_lost(struct transport *tr, unsigned int index)
@@ -220,9 +383,8 @@ void transport_stop(struct transport *tr)
 	struct conn *c, *next;
 
 	for (size_t i = 0; i < tr->conf->nports; i++) {
-		if (tr->listeners[i].id)
-			rdma_destroy_id(tr->listeners[i].id);
-		tr->listeners[i].id = NULL;
+		ev_timer_stop(tr->reactors->r[0]->loop, &tr->listeners[i].retry);
+		destroy_id(&tr->listeners[i]);
 	}
 	LIST_FOREACH_SAFE (c, &tr->conns, entry, next)
 		nvmf_queue_disconnect(&c->nvmf);
@@ -237,8 +399,8 @@ void transport_destroy(struct transport *tr)
 {
 	if (!tr)
 		return;
-	if (tr->listeners && tr->cm)
-		transport_stop(tr);
+	transport_stop(tr);
+	ev_timer_stop(tr->reactors->r[0]->loop, &tr->reap);
 	assert(transport_idle(tr));
 	while (!LIST_EMPTY(&tr->rnics)) {
 		struct rnic *r = LIST_FIRST(&tr->rnics);

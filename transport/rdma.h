@@ -90,7 +90,10 @@ struct rnic {
 	struct ibv_context *verbs;
 	struct ibv_device_attr attr;
 	struct ibv_pd *pd;
+	struct rdma_cm_id *anchor; /* keeps librdmacm from closing the device; NULL: none */
 	uint8_t port_num;
+	bool gone; /* the device is; destroyed when the last connection is. Set once, lanes may look
+		    */
 	bool full_logged;
 	bool mtu_used[IBV_MTU_4096 + 1]; /* path MTUs that connections had: proved */
 	struct lane *lane[REACTORS_MAX]; /* [0] proves and serves admin queues */
@@ -199,16 +202,20 @@ struct conn {
 	struct nvme_cqe *cqes; /* NULL: sent inline */
 	struct ibv_mr *mr;
 	bool last_wqe_told; /* control thread */
-	ev_timer last_wqe_timer;
+	ev_timer last_wqe_timer, gone_timer;
 	struct message established, last_wqe_message, death;
 	LIST_ENTRY(conn) bucket; /* in lane->by_qpn */
 	LIST_ENTRY(conn) entry;  /* in transport->conns: control thread */
 };
 
+/* control thread */
 struct listener {
 	struct transport *transport;
 	const struct config_port *port;
-	struct rdma_cm_id *id;
+	struct rdma_cm_id *id; /* NULL: the address or its RNIC is not there */
+	ev_timer retry;
+	unsigned int wait_s; /* before the next try */
+	int said;            /* the error that was logged */
 };
 
 /* control thread; what lanes look at is immutable */
@@ -221,6 +228,7 @@ struct transport {
 	struct rdma_event_channel *cm;
 	ev_io cm_ready;
 	struct listener *listeners;
+	ev_timer reap;
 	uint64_t work_seen[REACTORS_MAX];
 	size_t mem_used; /* of all connections' queues, at most */
 	unsigned int nconns;
@@ -229,13 +237,17 @@ struct transport {
 };
 
 /* rnic.c: control thread */
-int rnic_get(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
-	     struct rnic **ret_rnic);
+int rnic_get(struct transport *tr, struct rdma_cm_id *id, struct rnic **ret_rnic);
+void rnic_lost(struct rnic *r);
 void rnic_destroy(struct rnic *r);
 void rnic_prove(struct rnic *r, enum ibv_mtu mtu);
 void rnic_provider_changed(struct rnic *r, unsigned int index);
 void rnic_provider_lost(struct rnic *r, unsigned int index);
 const char *rnic_name(const struct rnic *r);
+
+/* listener.c: control thread */
+void listeners_lost(struct transport *tr, const struct ibv_context *verbs);
+void transport_reap(struct transport *tr);
 
 /* lane.c */
 int lane_create(struct rnic *r, struct reactor *reactor, struct lane **ret_lane); /* control */
@@ -257,6 +269,7 @@ void conn_request(struct listener *l, struct rdma_cm_id *id,
 void conn_established(struct conn *c);                  /* control */
 void conn_last_wqe(struct conn *c);                     /* control */
 void conn_kill(struct conn *c);
+void conn_expect_nothing(struct conn *c);
 void conn_check_drained(struct conn *c);
 
 /* request.c */
@@ -274,5 +287,6 @@ void conn_start_pending(struct conn *c);
 void conn_cancel_requests(struct conn *c);
 void conn_free_requests(struct conn *c);
 void conn_settle_orphan(struct conn *c);
+void conn_forget_wrs(struct conn *c);
 
 #endif

@@ -805,6 +805,7 @@ static void respond(struct nvmf_req *nvmf)
 static void disconnect(struct nvmf_queue *q)
 {
 	conn_kill((struct conn *)q);
+	conn_expect_nothing((struct conn *)q);
 }
 
 const struct nvmf_queue_ops conn_queue_ops = {
@@ -841,6 +842,22 @@ static struct request *take_request(struct conn *c)
 	req = &c->reqs[c->nreqs_touched++];
 	init_request(c, req);
 	return req;
+}
+
+/* What was posted will never be heard of, and moves nothing any more. */
+void conn_forget_wrs(struct conn *c)
+{
+	for (unsigned int i = 0; i < c->nreqs_touched; i++) {
+		struct request *req = &c->reqs[i];
+
+		if (req == c->orphan)
+			continue;
+		if (req->state == REQ_READING_HOST)
+			c->cqs->reads_out--;
+		if (req->state == REQ_READING_HOST || req->state == REQ_FLUSHING ||
+		    req->state == REQ_SENDING)
+			release(req);
+	}
 }
 
 void conn_free_requests(struct conn *c)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *rnic_name(const struct rnic *r)
 {
@@ -26,6 +27,8 @@ static void on_async(struct ev_loop *loop, ev_io *w, int revents)
 		conn_last_wqe(event.element.qp->qp_context);
 	else if (event.event_type != IBV_EVENT_COMM_EST && event.event_type != IBV_EVENT_SQ_DRAINED)
 		log_warn("rnic %s: %s", rnic_name(r), ibv_event_type_str(event.event_type));
+	if (event.event_type == IBV_EVENT_DEVICE_FATAL)
+		rnic_lost(r);
 	ibv_ack_async_event(&event);
 }
 
@@ -54,21 +57,69 @@ static int create_lanes(struct rnic *r)
 	return err;
 }
 
-static int rnic_create(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
-		       struct rnic **ret_rnic)
+/*
+ * The device is librdmacm's: opened for the first ID that is bound to it, and closed at a time of
+ * its own after the last. So that it is there for as long as we use it, an ID is bound to it that
+ * does nothing else.
+ */
+static void bind_anchor(struct rnic *r, struct rdma_cm_id *id)
+{
+	struct sockaddr_storage addr = { 0 };
+	const struct sockaddr *from = rdma_get_local_addr(id);
+
+	if (from->sa_family == AF_INET6)
+		memcpy(&addr, from, sizeof(struct sockaddr_in6));
+	else
+		memcpy(&addr, from, sizeof(struct sockaddr_in));
+	((struct sockaddr_in *)&addr)->sin_port = 0; /* where IPv6 has its port too */
+	if (rdma_create_id(r->transport->cm, &r->anchor, NULL, RDMA_PS_TCP)) {
+		r->anchor = NULL;
+	} else if (rdma_bind_addr(r->anchor, (struct sockaddr *)&addr) ||
+		   r->anchor->verbs != r->verbs) {
+		rdma_destroy_id(r->anchor);
+		r->anchor = NULL;
+	}
+	if (!r->anchor)
+		log_debug("rnic %s: it cannot be let go of when it is removed", rnic_name(r));
+}
+
+/*
+ * Give a device back that is being removed. A driver that cannot part it from its users (rxe: it
+ * has no disassociate_ucontext) waits until everybody has closed it, but librdmacm closes it only
+ * when it meets another one. So its descriptors, which librdmacm will close some day, become ones
+ * of nothing.
+ */
+static void let_go(struct rnic *r)
+{
+	int null;
+
+	if (!r->gone || !r->anchor)
+		return;
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0 || dup3(null, r->verbs->async_fd, O_CLOEXEC) < 0 ||
+	    dup3(null, r->verbs->cmd_fd, O_CLOEXEC) < 0)
+		log_warn("rnic %s: it cannot be let go of: %s", rnic_name(r), strerror(errno));
+	else
+		log_info("rnic %s: let go of", rnic_name(r));
+	if (null >= 0)
+		close(null);
+}
+
+static int rnic_create(struct transport *tr, struct rdma_cm_id *id, struct rnic **ret_rnic)
 {
 	struct rnic *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return -ENOMEM;
 	r->transport = tr;
-	r->verbs = verbs;
-	r->port_num = port_num;
+	r->verbs = id->verbs;
+	r->port_num = id->port_num;
+	bind_anchor(r, id);
 
-	int err = -ibv_query_device(verbs, &r->attr);
+	int err = -ibv_query_device(r->verbs, &r->attr);
 
 	if (!err) {
-		r->pd = ibv_alloc_pd(verbs);
+		r->pd = ibv_alloc_pd(r->verbs);
 		err = r->pd ? watch(r) : -errno;
 	}
 	if (!err)
@@ -86,17 +137,34 @@ static int rnic_create(struct transport *tr, struct ibv_context *verbs, uint8_t 
 	return 0;
 }
 
-int rnic_get(struct transport *tr, struct ibv_context *verbs, uint8_t port_num,
-	     struct rnic **ret_rnic)
+/* The one that @id is bound to. */
+int rnic_get(struct transport *tr, struct rdma_cm_id *id, struct rnic **ret_rnic)
 {
 	struct rnic *r;
 
 	LIST_FOREACH (r, &tr->rnics, entry)
-		if (r->verbs == verbs) {
+		if (r->verbs == id->verbs) {
 			*ret_rnic = r;
-			return 0;
+			return r->gone ? -ENODEV : 0;
 		}
-	return rnic_create(tr, verbs, port_num, ret_rnic);
+	return rnic_create(tr, id, ret_rnic);
+}
+
+/* Its connections end, and then it is destroyed; the listeners wait for it to come back. Fine to
+ * call again. */
+void rnic_lost(struct rnic *r)
+{
+	struct conn *c;
+
+	if (r->gone)
+		return;
+	r->gone = true;
+	log_warn("rnic %s is gone; its hosts are disconnected", rnic_name(r));
+	listeners_lost(r->transport, r->verbs);
+	LIST_FOREACH (c, &r->transport->conns, entry)
+		if (c->lane->rnic == r)
+			nvmf_queue_disconnect(&c->nvmf);
+	transport_reap(r->transport);
 }
 
 /* Not yet, or not any more, in the transport's list. */
@@ -110,6 +178,9 @@ void rnic_destroy(struct rnic *r)
 		ev_io_stop(r->transport->reactors->r[0]->loop, &r->async_ready);
 	if (r->pd)
 		ibv_dealloc_pd(r->pd);
+	let_go(r);
+	if (r->anchor)
+		rdma_destroy_id(r->anchor);
 	free(r);
 }
 
@@ -177,7 +248,7 @@ void rnic_prove(struct rnic *r, enum ibv_mtu mtu)
 	struct staging *st = r->lane[0]->staging;
 	bool news = false;
 
-	if (!st->odp)
+	if (!st->odp || r->gone)
 		return;
 	r->mtu_used[mtu] = true;
 	for (unsigned int i = 0; i < st->set->n; i++)
@@ -193,6 +264,8 @@ void rnic_provider_changed(struct rnic *r, unsigned int index)
 {
 	struct staging *st = r->lane[0]->staging;
 
+	if (r->gone)
+		return;
 	staging_provider_added(st, r->transport->topo, index);
 	for (enum ibv_mtu mtu = IBV_MTU_256; st->odp && mtu <= IBV_MTU_4096; mtu++)
 		if (r->mtu_used[mtu])

@@ -27,22 +27,25 @@ struct transport_test {
 	bool no_odp; /* as if no RNIC had on-demand paging */
 };
 
-/** transport_create() - no port listens yet. All pointers must outlive it. Return: 0 or negative
- * errno (-ENODEV: no RDMA device or no rdma_cm). */
+/** transport_create() - no port listens yet. All pointers must outlive it. Return: 0 or -ENOMEM. */
 __attribute__((warn_unused_result)) int transport_create(
 	const struct config *c, const struct reactors *reactors, const struct topology *topo,
 	struct target *t, const struct transport_test *test, struct transport **ret_transport);
 
 /**
  * transport_listen() - listen on every configured port, and prove the CMBs on the RNICs that the
- * ports' addresses name. On failure @diag names the port's file and line.
- * Return: 0 or negative errno (-EADDRNOTAVAIL: no such address on an RDMA device, or not yet).
+ * ports' addresses name. A port whose address is not there, or whose RNIC goes away, says so and is
+ * tried again every now and then, and whenever transport_look() is called.
  */
-__attribute__((warn_unused_result)) int transport_listen(struct transport *tr,
-							 struct config_diag *diag);
+void transport_listen(struct transport *tr);
 
-/** transport_probe() - prove on the RNICs of the configured ports, without listening. Return and
- * @diag as transport_listen(). */
+/** transport_look() - RDMA devices may have come or gone. Connections of one that is gone end, and
+ * it is let go of. */
+void transport_look(struct transport *tr);
+
+/** transport_probe() - prove on the RNICs of the configured ports, without listening. Return: 0 or
+ * negative errno (-EADDRNOTAVAIL: no such address on an RDMA device, -ENODEV: no RDMA device); then
+ * @diag names the port's file and line. */
 __attribute__((warn_unused_result)) int transport_probe(struct transport *tr,
 							struct config_diag *diag);
 

@@ -136,6 +136,16 @@ expect_staged() {
 	done
 }
 
+# second_nic NUMBER: eth1 (tests/vm/run --second-nic) becomes rdma1 with 10.0.1.NUMBER. Both cards are on one cable: each
+# answers for its own address only.
+second_nic() {
+	echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
+	echo 2 >/proc/sys/net/ipv4/conf/all/arp_announce
+	ip link set eth1 name rdma1
+	ip link set rdma1 mtu 9000 up
+	ip address add "10.0.1.$1/24" dev rdma1
+}
+
 # What a daemon holds: queue pairs, memory regions, completion queues, descriptors, CMB pages.
 holdings() {
 	local kind
