@@ -562,8 +562,10 @@ static void drop_pending(struct conn *c)
 
 	while ((recv = STAILQ_FIRST(&c->pending))) {
 		STAILQ_REMOVE_HEAD(&c->pending, entry);
-		if (c->shared_recvs)
-			lane_put_recv(c->lane, recv);
+		if (recv->lane)
+			lane_put_recv(recv->lane, recv);
+		else if (recv->copied)
+			free(recv);
 	}
 }
 

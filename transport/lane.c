@@ -52,6 +52,48 @@ void lane_mark_dirty(struct conn *c)
 	STAILQ_INSERT_TAIL(&c->lane->dirty, c, dirty_entry);
 }
 
+/* ---- spare slots -------------------------------------------------------------------------------
+ */
+
+static int create_spares(struct lane *l)
+{
+	l->spare_mem = mmap(NULL, SPARE_SLOTS * SPARE_LEN, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (l->spare_mem == MAP_FAILED)
+		return -ENOMEM;
+	l->spare_mr = ibv_reg_mr(l->rnic->pd, l->spare_mem, SPARE_SLOTS * SPARE_LEN,
+				 IBV_ACCESS_LOCAL_WRITE);
+	if (!l->spare_mr)
+		return -errno;
+	for (unsigned int i = 0; i < SPARE_SLOTS; i++)
+		l->spare[i] = (struct slot){ .va = l->spare_mem + i * SPARE_LEN,
+					     .lkey = l->spare_mr->lkey };
+	return 0;
+}
+
+static void destroy_spares(struct lane *l)
+{
+	if (l->spare_mr)
+		ibv_dereg_mr(l->spare_mr);
+	if (l->spare_mem != MAP_FAILED)
+		munmap(l->spare_mem, SPARE_SLOTS * SPARE_LEN);
+}
+
+struct slot *lane_take_spare(struct lane *l)
+{
+	for (unsigned int i = 0; i < SPARE_SLOTS; i++)
+		if (!(l->spare_taken & 1u << i)) {
+			l->spare_taken |= 1u << i;
+			return &l->spare[i];
+		}
+	return NULL;
+}
+
+void lane_give_spare(struct lane *l, struct slot *slot)
+{
+	l->spare_taken &= ~(1u << (slot - l->spare));
+}
+
 /* ---- shared receives ---------------------------------------------------------------------------
  */
 
@@ -425,12 +467,15 @@ int lane_create(struct rnic *r, struct reactor *reactor, struct lane **ret_lane)
 	l->rnic = r;
 	l->reactor = reactor;
 	l->srq.mem = MAP_FAILED;
+	l->spare_mem = MAP_FAILED;
 	LIST_INIT(&l->cqs);
 	STAILQ_INIT(&l->dirty);
 	STAILQ_INIT(&l->srq.idle);
 
 	int err = create_queues(l);
 
+	if (!err)
+		err = create_spares(l);
 	if (!err)
 		err = create_staging(l);
 	if (err) {
@@ -466,6 +511,7 @@ void lane_destroy(struct lane *l)
 		destroy_cqs(q);
 	}
 	destroy_srq(&l->srq);
+	destroy_spares(l);
 	if (l->channel)
 		ibv_destroy_comp_channel(l->channel);
 	free(l);

@@ -62,6 +62,9 @@ struct srq {
 	struct ibv_mr *mr;
 };
 
+#define SPARE_SLOTS 4u
+#define SPARE_LEN   P2P_PAGE_SIZE
+
 /* reactor-local, but for the room in the CQs: control thread */
 struct lane {
 	struct rnic *rnic;
@@ -73,7 +76,11 @@ struct lane {
 	struct poller poller;
 	STAILQ_HEAD(dirty_conns, conn) dirty; /* have work to post */
 	struct staging *staging;
-	uint64_t bounced; /* in-capsule data copied to free a shared receive */
+	uint64_t bounced;               /* in-capsule data copied to free a shared receive */
+	struct slot spare[SPARE_SLOTS]; /* for Connect when nothing else is left; without a cache */
+	unsigned int spare_taken;       /* bits */
+	uint8_t *spare_mem;
+	struct ibv_mr *spare_mr;
 	/* cmb_flush = "rdma-read" */
 	struct loopback flush;
 	struct cq_pair *flush_cqs;
@@ -114,6 +121,7 @@ enum conn_state {
 struct recv {
 	struct wr wr;
 	struct lane *lane; /* of a shared receive */
+	bool copied;       /* one that waits; on the heap, and not a receive any more */
 	struct conn *conn; /* whose it is, or whose capsule is in it */
 	struct nvme_sqe *sqe;
 	uint8_t *in_capsule;     /* to IN_CAPSULE_ALIGN; NULL: none offered */
@@ -260,6 +268,8 @@ void lane_drain_recvs(struct conn *c);
 void lane_drain_sends(struct conn *c);
 bool lane_can_flush(struct lane *l);
 void lane_mark_dirty(struct conn *c);
+struct slot *lane_take_spare(struct lane *l); /* NULL: all are out */
+void lane_give_spare(struct lane *l, struct slot *slot);
 
 /* conn.c */
 enum nvme_rdma_cm_status cm_parse_request(const void *data, size_t len,

@@ -58,10 +58,57 @@ static void completion_failed(struct conn *c, const char *what, const struct ibv
 	conn_kill(c);
 }
 
+/* A registered block begins with the SQEs and whatever else is small, up to a page boundary; then
+ * comes the in-capsule data of each receive. */
+static size_t page_up(size_t len)
+{
+	return (len + P2P_PAGE_SIZE - 1) / P2P_PAGE_SIZE * P2P_PAGE_SIZE;
+}
+
+/* What a drive may get straight from the capsule does not share a page with others; small ones are
+ * descriptors, or data for the CPU. */
+static size_t stride(size_t in_capsule_len)
+{
+	return in_capsule_len >= P2P_PAGE_SIZE ? page_up(in_capsule_len)
+					       : (in_capsule_len + IN_CAPSULE_ALIGN - 1) /
+							 IN_CAPSULE_ALIGN * IN_CAPSULE_ALIGN;
+}
+
+/* It must wait, and would keep a receive that others share: its bytes move to memory of their own
+ * (counted in mem_reserved, as the receives that the connection does not have). */
+static struct recv *copy_capsule(struct recv *shared)
+{
+	size_t head = sizeof(struct recv) + sizeof(struct nvme_sqe);
+	struct recv *copy;
+
+	head = (head + IN_CAPSULE_ALIGN - 1) / IN_CAPSULE_ALIGN * IN_CAPSULE_ALIGN;
+	copy = aligned_alloc(IN_CAPSULE_ALIGN, head + stride(shared->in_capsule_len));
+	if (!copy)
+		return shared;
+	*copy = (struct recv){ .conn = shared->conn,
+			       .sqe = (struct nvme_sqe *)(copy + 1),
+			       .in_capsule = (uint8_t *)copy + head,
+			       .in_capsule_len = shared->in_capsule_len,
+			       .copied = true };
+	*copy->sqe = *shared->sqe;
+	if (copy->in_capsule_len)
+		memcpy(copy->in_capsule, shared->in_capsule, copy->in_capsule_len);
+	lane_put_recv(shared->lane, shared);
+	return copy;
+}
+
+static bool must_wait(const struct conn *c)
+{
+	return c->state != CONN_LIVE || !STAILQ_EMPTY(&c->pending) ||
+	       (STAILQ_EMPTY(&c->free_reqs) && c->nreqs_touched == c->nreqs);
+}
+
 static void capsule_arrived(struct conn *c, struct recv *recv, uint32_t len)
 {
 	recv->conn = c;
 	recv->in_capsule_len = len - (uint32_t)sizeof(struct nvme_sqe);
+	if (recv->lane && must_wait(c))
+		recv = copy_capsule(recv);
 	STAILQ_INSERT_TAIL(&c->pending, recv, entry);
 	c->npending++;
 	/* A host may not have more commands out than its queue has entries; it would take receives
@@ -112,25 +159,9 @@ void recv_init(struct recv *recv, struct ibv_mr *mr, struct nvme_sqe *sqe, uint8
 					      .num_sge = in_capsule ? 2 : 1 };
 }
 
-/* A registered block begins with the SQEs and whatever else is small, up to a page boundary; then
- * comes the in-capsule data of each receive, page-aligned. */
-static size_t page_up(size_t len)
-{
-	return (len + P2P_PAGE_SIZE - 1) / P2P_PAGE_SIZE * P2P_PAGE_SIZE;
-}
-
 size_t recvs_head_len(size_t len)
 {
 	return page_up(len);
-}
-
-/* What a drive may get straight from the capsule does not share a page with others; small ones are
- * descriptors, or data for the CPU. */
-static size_t stride(size_t in_capsule_len)
-{
-	return in_capsule_len >= P2P_PAGE_SIZE ? page_up(in_capsule_len)
-					       : (in_capsule_len + IN_CAPSULE_ALIGN - 1) /
-							 IN_CAPSULE_ALIGN * IN_CAPSULE_ALIGN;
 }
 
 size_t recvs_data_len(unsigned int n, size_t in_capsule_len)
@@ -169,6 +200,8 @@ static void done_with_recv(struct request *req)
 		return;
 	if (recv->lane)
 		lane_put_recv(recv->lane, recv);
+	else if (recv->copied)
+		free(recv);
 	else if (c->state != CONN_DRAINING && conn_post_recv(recv))
 		protocol_error(c, "posting a receive failed");
 }
@@ -356,7 +389,9 @@ static void give_slot(struct request *req)
 	struct slot *slot = req->slot;
 
 	req->slot = NULL;
-	if (slot)
+	if (slot && !slot->cache)
+		lane_give_spare(req->conn->lane, slot);
+	else if (slot)
 		slot_give(slot);
 }
 
@@ -606,6 +641,9 @@ static void stage(struct request *req)
 			: staging_take(st, client, req->conn->path_mtu, !req->unaligned,
 				       req->nvmf.len);
 
+	/* however much others hold: a host can connect */
+	if (!r.slot && req->sqe.opcode == OP_FABRICS && req->nvmf.len <= SPARE_LEN)
+		r.slot = lane_take_spare(req->conn->lane);
 	staged(req, &r);
 }
 
