@@ -876,6 +876,24 @@ START_TEST(posting_stops_in_the_middle)
 }
 END_TEST
 
+/* A device that is gone, and says nothing of what was posted. */
+START_TEST(nothing_is_heard_any_more)
+{
+	(void)start(DATA_H2C, 16);
+	(void)start(DATA_C2H, 16);
+	(void)start(DATA_C2H, 1);
+	(void)start(DATA_H2C, 16); /* waits */
+	flush_chain();
+	conn_kill(&conn);
+	ck_assert_uint_eq(conn.busy_reqs, 3);
+	conn_forget_wrs(&conn);
+	ck_assert_uint_eq(conn.busy_reqs, 0);
+	ck_assert_uint_eq(cqs.reads_out, 0);
+	ck_assert_uint_eq(nslots_given, 4);
+	ck_assert_uint_eq(conn.nfree_wrs, PIECE_WRS);
+}
+END_TEST
+
 /* Capsules that wait do not keep receives that others share, and their bytes stay as they came. */
 START_TEST(waiting_capsules_give_shared_receives_back)
 {
@@ -943,6 +961,7 @@ int main(void)
 	tcase_add_test(t, nothing_to_write);
 	tcase_add_test(t, commands_of_many_pieces_wait_for_each_other);
 	tcase_add_test(t, waiting_commands_are_cancelled);
+	tcase_add_test(t, nothing_is_heard_any_more);
 	tcase_add_test(t, waiting_capsules_give_shared_receives_back);
 	tcase_add_loop_test(t, posting_stops_in_the_middle, 0, 10);
 	suite_add_tcase(s, t);
