@@ -192,7 +192,8 @@ static int check_drives(struct check *k)
 {
 	size_t n = count_namespaces(k->c);
 	struct claims devices, uuids = { 0 };
-	int err = claims_init(k, &devices, "namespace device", n, "export a drive once only");
+	int err = claims_init(k, &devices, "namespace device", n + k->c->nsubsystems,
+			      "export a drive once only");
 
 	if (!err)
 		err = claims_init(k, &uuids, "namespace uuid", n,
@@ -205,6 +206,8 @@ static int check_drives(struct check *k)
 			if (!err)
 				err = claim_uuid(k, &uuids, &s->namespaces[j]);
 		}
+		if (!err && s->passthrough)
+			err = claim(k, &devices, &s->where, s->passthrough);
 	}
 	if (!err)
 		err = claims_check(k, &devices);
@@ -369,9 +372,34 @@ static int nsid_cmp(const void *a, const void *b)
 	return na->nsid < nb->nsid ? -1 : na->nsid > nb->nsid;
 }
 
+/* A controller passed through brings its own namespaces. */
+static int check_passthrough(struct check *k, const struct config_subsystem *s)
+{
+	const char *what, *fix;
+
+	if (s->passthrough && s->nnamespaces) {
+		what = "has both passthrough and namespaces";
+		fix = "remove one of the two";
+	} else if (!s->passthrough && s->passthrough_vendor_admin) {
+		what = "has passthrough_vendor_admin = true without passthrough";
+		fix = "remove it, or name a controller: passthrough = \"/dev/nvme0\"";
+	} else if (!s->passthrough && s->cmb != CONFIG_CMB_PREFER) {
+		what = "has cmb without passthrough";
+		fix = "give cmb to its namespaces";
+	} else {
+		return 0;
+	}
+	diag_what(k->diag, s->where.file, s->where.line, "subsystem \"%s\" %s", quote(s->nqn).text,
+		  what);
+	return diag_fix(k->diag, "%s", fix);
+}
+
 static int check_subsystem(struct check *k, struct config_subsystem *s)
 {
 	int err = check_access(k, s);
+
+	if (!err)
+		err = check_passthrough(k, s);
 
 	if (!err)
 		err = check_hosts(k, s);

@@ -87,6 +87,10 @@ struct config_subsystem {
 	size_t nports;
 	struct config_namespace *namespaces; /* ascending nsid */
 	size_t nnamespaces;
+	const char *passthrough;       /* instead of namespaces: an NVMe controller, its device's
+					  path or its PCI address; or NULL */
+	bool passthrough_vendor_admin; /* forward vendor specific admin commands to it */
+	enum config_cmb cmb;           /* of the passed-through controller's namespaces */
 };
 
 struct config {

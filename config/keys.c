@@ -191,6 +191,16 @@ static const struct key subsystem_keys[] = {
 	{ .name = "namespaces", .type = KEY_GROUPS, LIST(config_subsystem, namespaces),
 	  .max = CONFIG_NSID_MAX, .group = &group_namespace,
 	  .help = "its namespaces" },
+	{ .name = "passthrough", .type = KEY_TEXT, FIELD(config_subsystem, passthrough),
+	  .min = 2, .max = 4095, .wrong = controller_wrong,
+	  .form = "a PCI address as in \"0000:03:00.0\", or an absolute path as in \"/dev/nvme0\"",
+	  .help = "instead of namespaces: the NVMe controller that commands are passed to" },
+	{ .name = "passthrough_vendor_admin", .type = KEY_BOOL,
+	  FIELD(config_subsystem, passthrough_vendor_admin),
+	  .help = "pass its vendor specific admin commands and log pages too, whatever they do" },
+	{ .name = "cmb", .type = KEY_CHOICE, FIELD(config_subsystem, cmb),
+	  .choices = cmb_choices, .dflt = CONFIG_CMB_PREFER,
+	  .help = "with passthrough, what cmb is to a namespace" },
 };
 
 static const struct group group_daemon = {

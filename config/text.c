@@ -183,6 +183,23 @@ const char *device_wrong(const char *text)
 	return utf8_wrong(text);
 }
 
+/* Each x is a hexadecimal digit, in the small letters that sysfs writes. */
+static bool has_form(const char *text, const char *form)
+{
+	for (; *form; text++, form++)
+		if (*form == 'x' ? !*text || !strchr("0123456789abcdef", *text) : *text != *form)
+			return false;
+	return !*text;
+}
+
+const char *controller_wrong(const char *text)
+{
+	if (text[0] == '/')
+		return device_wrong(text);
+	return has_form(text, "xxxx:xx:xx.x") ? NULL
+					      : "it is neither an absolute path nor a PCI address";
+}
+
 const char *ascii_wrong(const char *text)
 {
 	for (; *text; text++)

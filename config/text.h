@@ -20,6 +20,9 @@ const char *address_wrong(const char *text);
  */
 const char *device_wrong(const char *text);
 
+/* An NVMe controller: its device, as device_wrong(), or its PCI address as in "0000:03:00.0". */
+const char *controller_wrong(const char *text);
+
 /* Identify Controller SN and MN. */
 const char *ascii_wrong(const char *text);
 

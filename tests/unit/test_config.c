@@ -185,6 +185,7 @@ static void refuse_path(const char *path, int want, unsigned int line, const cha
 #define SUB_NQN(nqn) "{ nqn = \"nqn.2024-01.org.example:" nqn "\"; " ANY
 #define SUB          "subsystems = ( " SUB_NQN("a") "} );\n"
 #define NS(body)     "subsystems = ( " SUB_NQN("a") "namespaces = (\n" body "\n); } );\n"
+#define PASS(body)   "subsystems = ( " SUB_NQN("a") "\n" body "\n} );\n"
 #define HOST         "\"nqn.2024-01.org.example:h\""
 #define A20          "aaaaaaaaaaaaaaaaaaaa"
 #define A199         A20 A20 A20 A20 A20 A20 A20 A20 A20 "aaaaaaaaaaaaaaaaaaa"
@@ -356,6 +357,12 @@ static const struct wrong {
 	{ 3, "@include is not supported", "exports.d", "a = \"\n\\\\\"\n@include \"/\"\n" },
 	{ 1, "\\x0a@include \"/\": it holds a control", "nqn.yyyy-mm", "subsystems = ( { nqn = \"nqn.2024-01.org.example:\n@include \\\"/\"; } );" },
 	{ 2, "@include is not supported", "exports.d", "# /*\n@include \"/\"\n# */\n" },
+	/* passthrough */
+	{ 2, "has both passthrough and namespaces", "remove one", PORT PASS("passthrough = \"/dev/nvme0\"; namespaces = ( { nsid = 1; device = \"/dev/a\"; } );") },
+	{ 2, "has passthrough_vendor_admin = true without passthrough", "passthrough = ", PORT PASS("passthrough_vendor_admin = true;") },
+	{ 2, "has cmb without passthrough", "its namespaces", PORT PASS("cmb = \"off\";") },
+	{ 3, "passthrough\" is \"nvme0\": it is neither", "0000:03:00.0", PORT PASS("passthrough = \"nvme0\";") },
+	{ 3, "namespace device /dev/a is given twice", "once only", PORT "subsystems = ( " SUB_NQN("a") "namespaces = ( { nsid = 1; device = \"/dev/a\"; } ); },\n" SUB_NQN("b") "passthrough = \"/dev/a\"; } );" },
 };
 
 /* What libconfig itself refuses. */
@@ -417,6 +424,8 @@ static const char *const goods[] = {
 	"daemon = { window_size = \"2097148K\"; host_memory = \"1073741824\"; cmb_reserve = \"4096\"; max_transfer = \"4K\"; keep_alive_max_ms = 2147483647; };" PORT SUB,
 	PORT "subsystems = ( { nqn = \"" NQN_223 "\"; serial = \"" A20 "\"; model = \" ~\\\"" A20 "\"; allowed_hosts = ( \"" NQN_223 "\" ); } );",
 	PORT NS("{ nsid = 1024; device = \"/a\"; cmb = \"require\"; uuid = \"6F1E0F5C-3F0A-4A35-9D0E-3F7C3F1C2B11\"; }"),
+	PORT PASS("passthrough = \"/dev/nvme10\";"),
+	PORT PASS("passthrough = \"0000:3f:1f.7\"; passthrough_vendor_admin = true; cmb = \"require\";"),
 };
 /* clang-format on */
 
@@ -455,6 +464,13 @@ static void same_namespace(const struct config_namespace *a, const struct config
 	ck_assert_mem_eq(a->uuid, b->uuid, sizeof(a->uuid));
 }
 
+static void same_passthrough(const struct config_subsystem *a, const struct config_subsystem *b)
+{
+	same_text(a->passthrough, b->passthrough);
+	ck_assert_int_eq(a->passthrough_vendor_admin, b->passthrough_vendor_admin);
+	ck_assert_int_eq(a->cmb, b->cmb);
+}
+
 static void same_subsystem(const struct config_subsystem *a, const struct config_subsystem *b)
 {
 	same_text(a->nqn, b->nqn);
@@ -475,6 +491,7 @@ static void same_subsystem(const struct config_subsystem *a, const struct config
 	ck_assert_uint_eq(a->nnamespaces, b->nnamespaces);
 	for (size_t i = 0; i < a->nnamespaces; i++)
 		same_namespace(&a->namespaces[i], &b->namespaces[i]);
+	same_passthrough(a, b);
 }
 
 static void same_model(const struct config *a, const struct config *b)
@@ -809,6 +826,17 @@ static const struct text_rule {
 	/* 40 */
 	{ subsystem_nqn_wrong, true, "nqn.2024-01.org.example:a" },
 	{ subsystem_nqn_wrong, false, "nqn.2014-08.org.nvmexpress.discovery" },
+	{ controller_wrong, true, "/dev/nvme0" },
+	{ controller_wrong, true, "0000:03:00.0" },
+	{ controller_wrong, true, "ffff:e1:1f.7" },
+	{ controller_wrong, false, "0000:03:00.0 " },
+	{ controller_wrong, false, "0000:03:00." },
+	{ controller_wrong, false, "03:00.0" },
+	{ controller_wrong, false, "0000:03:00,0" },
+	{ controller_wrong, false, "0000:0G:00.0" },
+	{ controller_wrong, false, "0000:0A:00.0" },
+	{ controller_wrong, false, "/dev/" },
+	{ controller_wrong, false, "" },
 	{ address_wrong, true, "0.0.0.0" },
 	{ address_wrong, true, "::" },
 	{ address_wrong, true, "::ffff:192.0.2.1" },
