@@ -58,6 +58,28 @@ static unsigned int poll_drives(struct reactor *r)
 	return n;
 }
 
+/* Its completions are announced by its descriptor, which the other ring watches while we sleep. */
+static unsigned int serve_wide(struct reactor *r)
+{
+	struct io_uring_cqe *cqe;
+	unsigned int n = 0;
+
+	if (r->nwide == 0)
+		return 0;
+	if (io_uring_sq_ready(&r->wide))
+		io_uring_submit(&r->wide);
+	for (; io_uring_peek_cqe(&r->wide, &cqe) == 0; n++) {
+		struct wide_op *op = io_uring_cqe_get_data(cqe);
+		uint64_t extra = cqe->big_cqe[0];
+		int res = cqe->res;
+
+		io_uring_cqe_seen(&r->wide, cqe);
+		r->nwide--;
+		op->done(op, res, extra);
+	}
+	return n;
+}
+
 unsigned int reactor_run_messages(struct reactor *r)
 {
 	struct messages now = STAILQ_HEAD_INITIALIZER(now);
@@ -86,7 +108,7 @@ static void submit(struct reactor *r)
 static unsigned int one_round(struct reactor *r)
 {
 	struct poller *p;
-	unsigned int n = reap(&r->ring) + poll_drives(r);
+	unsigned int n = reap(&r->ring) + poll_drives(r) + serve_wide(r);
 
 	if (__atomic_load_n(&r->has_messages, __ATOMIC_RELAXED))
 		n += reactor_run_messages(r);
@@ -176,6 +198,8 @@ static bool arm_and_look(struct reactor *r)
 
 	LIST_FOREACH (p, &r->pollers, entry)
 		p->arm(p);
+	if (r->nwide)
+		reactor_watch(r, &r->wide_ready);
 	/* what came before the arming raises no event */
 	return one_round(r) > 0;
 }
@@ -289,6 +313,32 @@ int reactor_enable_polling(struct reactor *r)
 	return err;
 }
 
+static void on_wide_ready(struct reactor_watch *w)
+{
+	(void)w; /* the rounds reap */
+}
+
+int reactor_enable_wide(struct reactor *r)
+{
+	static const unsigned int flags[] = {
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+		0,
+	};
+	int err = -EINVAL;
+
+	if (r->has_wide)
+		return 0;
+	for (size_t i = 0; err == -EINVAL && i < sizeof(flags) / sizeof(flags[0]); i++)
+		err = io_uring_queue_init(r->opts.entries, &r->wide,
+					  flags[i] | IORING_SETUP_SQE128 | IORING_SETUP_CQE32);
+	if (err)
+		return err;
+	r->wide_ready.fd = r->wide.ring_fd;
+	r->wide_ready.ready = on_wide_ready;
+	r->has_wide = true;
+	return 0;
+}
+
 int reactor_register_file(struct reactor *r, int fd)
 {
 	for (int i = 0; r->has_files && i < FILES_MAX; i++) {
@@ -346,6 +396,10 @@ static void tear_down(struct reactor *r)
 	while (reactor_run_messages(r))
 		;
 	reactor_unwatch(r, &r->eventfd);
+	if (r->has_wide) {
+		reactor_unwatch(r, &r->wide_ready);
+		io_uring_queue_exit(&r->wide);
+	}
 	if (r->opts.index == 0) {
 		ev_io_stop(r->loop, &r->ring_ready);
 		ev_async_stop(r->loop, &r->wake);
@@ -624,5 +678,20 @@ struct io_uring_sqe *reactor_polled_sqe(struct reactor *r)
 	while (!(sqe = io_uring_get_sqe(&r->polled)))
 		poll_drives(r);
 	r->npolled++;
+	return sqe;
+}
+
+struct io_uring_sqe *reactor_wide_sqe(struct reactor *r, struct wide_op *op)
+{
+	struct io_uring_sqe *sqe;
+
+	while (!(sqe = io_uring_get_sqe(&r->wide))) {
+		io_uring_submit(&r->wide);
+		if (io_uring_sq_space_left(&r->wide) == 0)
+			serve_wide(r);
+	}
+	r->nwide++;
+	memset(sqe, 0, 2 * sizeof(*sqe));
+	io_uring_sqe_set_data(sqe, op);
 	return sqe;
 }

@@ -39,6 +39,12 @@ struct uring_op {
 	void (*done)(struct uring_op *op, int res);
 };
 
+/* The same on the wide ring: @extra is what such a CQE has beside res (of an NVMe command: dw0 and
+ * dw1 of its own CQE). */
+struct wide_op {
+	void (*done)(struct wide_op *op, int res, uint64_t extra);
+};
+
 /* To another thread; embedded, zero at first, and not touched by its sender before run() is called
  * there. */
 struct message {
@@ -81,7 +87,11 @@ struct reactor {
 	struct io_uring ring;
 	struct io_uring polled; /* for drives whose completions raise no interrupt */
 	bool has_polled;
-	unsigned int npolled;      /* operations on it */
+	unsigned int npolled; /* operations on it */
+	struct io_uring wide; /* for commands that need SQEs and CQEs of twice the size */
+	bool has_wide;
+	unsigned int nwide; /* operations on it */
+	struct reactor_watch wide_ready;
 	struct provider_set *set;  /* its share of the CMBs; set and owned by main() */
 	struct slot_domain domain; /* its slots */
 	uint64_t work;             /* atomic, see reactor_work() */
@@ -158,6 +168,15 @@ __attribute__((warn_unused_result)) int reactor_enable_polling(struct reactor *r
 /** reactor_polled_sqe() - as reactor_sqe(), on the ring for polled I/O: reads and writes with
  * O_DIRECT only, and no registered files. While any is out, the reactor does not sleep. */
 struct io_uring_sqe *reactor_polled_sqe(struct reactor *r);
+
+/** reactor_enable_wide() - make the wide ring, if it is not there yet: for IORING_OP_URING_CMD to
+ * NVMe, which no other I/O shall pay for with twice the memory traffic. Reactor-local. Return: 0 or
+ * negative errno (-EINVAL: the kernel has none, before 5.19). */
+__attribute__((warn_unused_result)) int reactor_enable_wide(struct reactor *r);
+
+/** reactor_wide_sqe() - as reactor_sqe(), on the wide ring: all of it zero, with a struct wide_op
+ * for its data. No registered files. */
+struct io_uring_sqe *reactor_wide_sqe(struct reactor *r, struct wide_op *op);
 
 /** reactor_register_file() - have the ring keep @fd, so that an I/O need not look it up. Return:
  * the index for IOSQE_FIXED_FILE, or -1: use the descriptor itself. Reactor-local: the ring takes
