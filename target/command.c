@@ -43,16 +43,23 @@ const struct command fabrics_commands[256] = {
 			      property_get },
 };
 
+static const struct command *table_of(const struct nvmf_queue *q)
+{
+	bool io = q->state == QUEUE_LIVE && !is_admin(q);
+
+	if (q->subsys && q->subsys->passthru)
+		return io ? passthru_io_commands : passthru_admin_commands;
+	return io ? io_commands : admin_commands;
+}
+
 static const struct command *find_command(const struct nvmf_queue *q, const struct nvme_sqe *sqe)
 {
 	const struct command *cmd;
 
 	if (sqe->opcode == OP_FABRICS)
 		cmd = &fabrics_commands[sqe->fctype];
-	else if (q->state == QUEUE_LIVE && !is_admin(q))
-		cmd = &io_commands[sqe->opcode];
 	else
-		cmd = &admin_commands[sqe->opcode];
+		cmd = &table_of(q)[sqe->opcode];
 	if (!cmd->execute)
 		return NULL;
 	if (q->subsys && q->subsys->discovery && !(cmd->flags & CMD_DISCOVERY))

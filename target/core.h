@@ -90,6 +90,7 @@ struct namespace
 	struct backend *backend;
 	uint64_t nlb; /* atomic: a device may be resized */
 	uint8_t lba_shift;
+	uint8_t csi; /* I/O command set: Base 2.1, 1.5.60 */
 	uuid_t uuid;
 	struct stage_target stage;
 	int scratch_fd;                        /* -1: none */
@@ -118,6 +119,7 @@ struct subsystem {
 	struct target *target;
 	const struct config_subsystem *conf; /* NULL: the discovery subsystem */
 	const char *nqn;
+	struct passthru *passthru; /* NULL: its namespaces are block devices and files */
 	bool discovery;
 	bool dying; /* not in the configuration any more; goes with its last controller */
 	char serial[CONFIG_SERIAL_MAX + 1];
@@ -216,6 +218,8 @@ struct command {
 extern const struct command admin_commands[256];
 extern const struct command io_commands[256];
 extern const struct command fabrics_commands[256];
+extern const struct command passthru_admin_commands[256]; /* passthru_command.c */
+extern const struct command passthru_io_commands[256];
 
 /* Answer of a command that will be completed later. No status of NVMe (Base 4.2.3: 15 bits). */
 #define NVME_LATER 0xffff
@@ -280,6 +284,12 @@ __attribute__((warn_unused_result)) int namespace_open(struct target *t, struct 
 /* Its configuration, which may differ in all but nsid, device, polled and scratch. */
 void namespace_set_conf(struct target *t, struct namespace *ns,
 			const struct config_namespace *conf);
+/* The same on @backend, which the namespace takes, also on failure. */
+__attribute__((warn_unused_result)) int namespace_create(struct target *t, struct subsystem *s,
+							 const struct config_namespace *conf,
+							 struct backend *backend,
+							 struct namespace **ret_ns,
+							 struct config_diag *diag);
 /* Nothing may be in flight on it. NULL is fine. */
 void namespace_close(struct namespace *ns);
 /* Give every reactor its copy of what the proofs found. */
@@ -344,6 +354,8 @@ void disconnect_execute(struct nvmf_req *req);
 void property_get(struct nvmf_req *req);
 void property_set(struct nvmf_req *req);
 
+/* The controller's data structure for any kind of subsystem; @buf is zeroed. */
+uint16_t identify_controller(struct nvmf_req *req, void *buf);
 uint16_t identify_length(struct nvmf_req *req, uint32_t *ret_len);
 void identify_execute(struct nvmf_req *req);
 uint16_t log_page_length(struct nvmf_req *req, uint32_t *ret_len);

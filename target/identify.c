@@ -43,7 +43,7 @@ static void identify_io_controller(const struct controller *c, struct nvme_id_ct
 	id->msdbd = SGL_DATA_BLOCKS_MAX;
 }
 
-static uint16_t identify_controller(struct nvmf_req *req, void *buf)
+uint16_t identify_controller(struct nvmf_req *req, void *buf)
 {
 	const struct controller *c = req->queue->ctrl;
 	const struct subsystem *s = c->subsys;
@@ -118,18 +118,25 @@ static uint16_t identify_namespace_independent(struct nvmf_req *req, void *buf)
 	return NVME_OK;
 }
 
-static uint16_t identify_active_list(struct nvmf_req *req, void *buf)
+#define ANY_CSI (-1)
+
+static uint16_t list_active(struct nvmf_req *req, int csi, le32 *list)
 {
 	const struct ns_map *map = req->queue->ctrl->map;
 	uint32_t after = get32(req->sqe->nsid), n = 0;
-	le32 *list = buf;
 
 	if (after >= 0xfffffffe)
 		return NVME_INVALID_NS | NVME_DNR;
 	for (uint32_t nsid = after + 1; nsid < map->n && n < IDENTIFY_LEN / sizeof(*list); nsid++)
-		if (map->entry[nsid].ns)
+		if (map->entry[nsid].ns && (csi == ANY_CSI || map->entry[nsid].ns->csi == csi))
 			list[n++] = put32(nsid);
 	return NVME_OK;
+}
+
+static uint16_t identify_active_list(struct nvmf_req *req, void *buf)
+{
+	/* a host that enabled the NVM command set alone is not shown the others' namespaces */
+	return list_active(req, CC_CSS(req->queue->ctrl->cc) ? ANY_CSI : NVME_CSI_NVM, buf);
 }
 
 static uint16_t identify_descriptors(struct nvmf_req *req, void *buf)
@@ -148,7 +155,7 @@ static uint16_t identify_descriptors(struct nvmf_req *req, void *buf)
 	desc = (void *)((uint8_t *)desc + sizeof(*desc) + desc->nidl);
 	desc->nidt = NVME_NIDT_CSI;
 	desc->nidl = 1;
-	desc->nid[0] = NVME_CSI_NVM;
+	desc->nid[0] = ns->csi;
 	return NVME_OK;
 }
 
@@ -176,8 +183,9 @@ static uint16_t identify_controller_csi(struct nvmf_req *req, void *buf)
 
 static uint16_t identify_active_list_csi(struct nvmf_req *req, void *buf)
 {
-	return csi_of(req) == NVME_CSI_NVM ? identify_active_list(req, buf)
-					   : NVME_INVALID_FIELD | NVME_DNR;
+	if (csi_of(req) != NVME_CSI_NVM && !req->queue->subsys->passthru)
+		return NVME_INVALID_FIELD | NVME_DNR;
+	return list_active(req, csi_of(req), buf);
 }
 
 static const struct identify_form {

@@ -162,12 +162,25 @@ void namespace_set_conf(struct target *t, struct namespace *ns, const struct con
 int namespace_open(struct target *t, struct subsystem *s, const struct config_namespace *conf,
 		   struct namespace **ret_ns, struct config_diag *diag)
 {
-	struct namespace *ns = calloc(1, sizeof(*ns));
+	struct backend *backend;
 	const char *why;
+	int err = backend_block_open(t->reactors, conf->device, conf->polled, &backend, &why);
+
+	return err ? refuse(conf, s, why, err, diag)
+		   : namespace_create(t, s, conf, backend, ret_ns, diag);
+}
+
+int namespace_create(struct target *t, struct subsystem *s, const struct config_namespace *conf,
+		     struct backend *backend, struct namespace **ret_ns, struct config_diag *diag)
+{
+	struct namespace *ns = calloc(1, sizeof(*ns));
 	int err;
 
-	if (!ns)
+	if (!ns) {
+		backend->ops->close(backend);
 		return -ENOMEM;
+	}
+	ns->backend = backend;
 	ns->target = t;
 	ns->conf = conf;
 	ns->subsys = s;
@@ -177,11 +190,6 @@ int namespace_open(struct target *t, struct subsystem *s, const struct config_na
 	STAILQ_INIT(&ns->locks);
 	set_ns_uuid(s, ns);
 	ns->stage.policy = policy_of(conf->cmb);
-	err = backend_block_open(t->reactors, conf->device, conf->polled, &ns->backend, &why);
-	if (err) {
-		free(ns);
-		return refuse(conf, s, why, err, diag);
-	}
 	ns->nlb = ns->backend->info.nlb;
 	ns->lba_shift = ns->backend->info.lba_shift;
 	err = create_shards(ns);

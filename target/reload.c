@@ -7,6 +7,7 @@
  */
 #include "target/core.h"
 #include "target/log.h"
+#include "target/passthru.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -78,6 +79,7 @@ struct plan {
 	bool is_new;
 	const struct config_subsystem *conf;
 	struct namespace **namespaces; /* of conf->namespaces: those that stay, and new ones */
+	size_t n;
 };
 
 static bool same_text(const char *a, const char *b)
@@ -99,6 +101,41 @@ static struct namespace *kept(const struct subsystem *s, const struct config_nam
 	return ns && same_device(ns->conf, conf) ? ns : NULL;
 }
 
+static bool is_in(struct namespace *const *list, size_t n, const struct namespace *ns)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i] == ns)
+			return true;
+	return false;
+}
+
+/* A controller that is passed through brings its namespaces. It stays, or comes with a subsystem
+ * that is new: the commands of a controller that hosts are connected to cannot change. */
+static int plan_passthru(struct target *t, struct plan *p, struct config_diag *diag)
+{
+	struct subsystem *s = p->s;
+	const struct config_subsystem *before = s->conf;
+
+	if (p->is_new)
+		return passthru_open(t, s, &p->namespaces, &p->n, diag);
+	if (same_text(before->passthrough, p->conf->passthrough) &&
+	    before->passthrough_vendor_admin == p->conf->passthrough_vendor_admin) {
+		p->n = s->nnamespaces;
+		p->namespaces = calloc(p->n, sizeof(p->namespaces[0]));
+		if (!p->namespaces)
+			return -ENOMEM;
+		memcpy(p->namespaces, s->namespaces, p->n * sizeof(p->namespaces[0]));
+		return 0;
+	}
+	*diag = (struct config_diag){ .line = p->conf->where.line };
+	strlcpy(diag->file, p->conf->where.file, sizeof(diag->file));
+	snprintf(diag->what, sizeof(diag->what),
+		 "subsystem %s: passthrough cannot change while it is exported", p->conf->nqn);
+	strlcpy(diag->fix, "give the subsystem another nqn, or remove it, reload, and add it again",
+		sizeof(diag->fix));
+	return -EBUSY;
+}
+
 static int make_plan(struct target *t, struct plan *p, const struct config_subsystem *conf,
 		     struct config_diag *diag)
 {
@@ -109,6 +146,9 @@ static int make_plan(struct target *t, struct plan *p, const struct config_subsy
 	p->is_new = !p->s;
 	if (!p->s)
 		p->s = subsystem_create(t, conf);
+	if (p->s && (conf->passthrough || p->s->passthru))
+		return plan_passthru(t, p, diag);
+	p->n = conf->nnamespaces;
 	p->namespaces = calloc(conf->nnamespaces + 1, sizeof(p->namespaces[0]));
 	if (!p->s || !p->namespaces)
 		return -ENOMEM;
@@ -123,24 +163,18 @@ static int make_plan(struct target *t, struct plan *p, const struct config_subsy
 
 static void drop_plan(struct plan *p)
 {
-	for (size_t i = 0; p->s && p->namespaces && i < p->conf->nnamespaces; i++)
-		if (p->namespaces[i] && !kept(p->s, &p->conf->namespaces[i]))
+	for (size_t i = 0; p->s && p->namespaces && i < p->n; i++)
+		if (!is_in(p->s->namespaces, p->s->nnamespaces, p->namespaces[i]))
 			namespace_close(p->namespaces[i]);
 	free(p->namespaces);
-	if (p->is_new)
+	if (p->is_new && p->s) {
+		passthru_close(p->s->passthru);
 		free(p->s);
+	}
 }
 
 /* ---- switching over -----------------------------------------------------------------------------
  */
-
-static bool is_in(struct namespace *const *list, size_t n, const struct namespace *ns)
-{
-	for (size_t i = 0; i < n; i++)
-		if (list[i] == ns)
-			return true;
-	return false;
-}
 
 /* Namespaces that are in no list any more, until they can be retired. */
 STAILQ_HEAD(gone_list, namespace);
@@ -151,13 +185,15 @@ static void switch_subsystem(struct target *t, struct plan *p, struct gone_list 
 	struct namespace **old = s->namespaces, *ns;
 
 	FOR_EACH_NAMESPACE (s, ns)
-		if (!is_in(p->namespaces, p->conf->nnamespaces, ns))
+		if (!is_in(p->namespaces, p->n, ns))
 			STAILQ_INSERT_TAIL(gone, ns, gone_entry);
 	subsystem_set_conf(s, p->conf);
 	s->namespaces = p->namespaces;
-	s->nnamespaces = p->conf->nnamespaces;
+	s->nnamespaces = p->n;
 	for (size_t i = 0; i < s->nnamespaces; i++)
-		namespace_set_conf(t, s->namespaces[i], &p->conf->namespaces[i]);
+		namespace_set_conf(t, s->namespaces[i],
+				   s->passthru ? passthru_namespace_conf(s->namespaces[i])
+					       : &p->conf->namespaces[i]);
 	free(old);
 	if (p->is_new) {
 		t->subsystems[t->nsubsystems++] = s;
@@ -200,6 +236,7 @@ void subsystem_controller_gone(struct subsystem *s)
 		i++;
 	memmove(&t->subsystems[i], &t->subsystems[i + 1],
 		(--t->nsubsystems - i) * sizeof(t->subsystems[0]));
+	passthru_close(s->passthru);
 	free(s->namespaces);
 	free(s);
 	t->nretiring--;

@@ -1,6 +1,7 @@
 /* Subsystems and namespaces: from the configuration model to open, proved devices. */
 #include "target/core.h"
 #include "target/log.h"
+#include "target/passthru.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -75,6 +76,7 @@ static void close_subsystem(struct subsystem *s)
 	assert(LIST_EMPTY(&s->controllers));
 	for (size_t i = 0; i < s->nnamespaces; i++)
 		namespace_close(s->namespaces[i]);
+	passthru_close(s->passthru);
 	free(s->namespaces);
 	free(s);
 }

@@ -62,7 +62,10 @@ struct nvmf_req {
 	uint8_t place; /* where that is (enum stage_place), for the accounting */
 
 	/* private: of whoever executes it */
-	struct uring_op op;
+	union {
+		struct uring_op op;
+		struct wide_op wide; /* passed through */
+	};
 	struct message message; /* to the control thread and back */
 	union {
 		uint16_t (*in_control)(struct nvmf_req *req);
