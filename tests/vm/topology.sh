@@ -18,16 +18,22 @@ pcie_switch() {
 	done
 }
 
-# drive NAME PORT NSID [CMB_MB]: an NVMe drive with the serial number driveNAME below PORT.
+# drive NAME PORT NSID [CMB_MB [NS_OPTIONS [OPTIONS]]]: an NVMe drive with the serial number driveNAME below PORT.
 # NSID differs between drives, so that QEMU's trace tells whose command a line is about.
 drive() {
-	local name=drive$1 port=$2 nsid=$3 cmb=${4:-0} image
+	devices+=(-device "nvme,id=drive$1,serial=drive$1,bus=$2,cmb_size_mb=${4:-0}${6:+,$6}")
+	drive_namespace "$1" "$3" "" "${5:-}"
+}
+
+# drive_namespace NAME NSID SUFFIX [NS_OPTIONS]: a namespace of drive NAME, in an image of its own, with QEMU's
+# further options of nvme-ns, as in "zoned=true".
+drive_namespace() {
+	local name=drive$1 id=drive$1$3 image
 	# shellcheck disable=SC2154 # set by run
-	image=$drive_dir/$name.img
+	image=$drive_dir/$id.img
 	[ -e "$image" ] || truncate -s 1G "$image"
 	devices+=(
-		-drive "if=none,id=$name-image,format=raw,cache=unsafe,discard=unmap,file=${image//,/,,}"
-		-device "nvme,id=$name,serial=$name,bus=$port,cmb_size_mb=$cmb"
-		-device "nvme-ns,drive=$name-image,bus=$name,nsid=$nsid"
+		-drive "if=none,id=$id-image,format=raw,cache=unsafe,discard=unmap,file=${image//,/,,}"
+		-device "nvme-ns,drive=$id-image,bus=$name,nsid=$2${4:+,$4}"
 	)
 }
