@@ -61,12 +61,13 @@ UNIT_SRCS  := $(wildcard tests/unit/test_*.c)
 HOST_SRCS  := $(wildcard tests/host/*.c)
 OBJS       := $(SRCS:%.c=$(O)/%.o)
 UNIT_BINS  := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/unit/%)
+HOST_BIN   := $(if $(HOST_SRCS),$(O)/tests/host/nvmf-test-host)
 BENCH_SRCS := $(wildcard tests/bench/*.c)
 BENCH_BINS := $(BENCH_SRCS:tests/bench/%.c=$(O)/tests/bench/%)
 ALL_C      := $(SRCS) $(MAIN) $(HDRS) $(wildcard tests/*/*.c tests/*/*.h)
 
 .PHONY: all clean install check-unit lint format
-all: $(O)/libnvmf-p2pd.a $(if $(wildcard $(MAIN)),$(O)/nvmf-p2pd) $(UNIT_BINS) $(BENCH_BINS) $(O)/tests/headers.ok
+all: $(O)/libnvmf-p2pd.a $(if $(wildcard $(MAIN)),$(O)/nvmf-p2pd) $(UNIT_BINS) $(BENCH_BINS) $(HOST_BIN) $(O)/tests/headers.ok
 
 # A change of flags rebuilds: the command line is itself an input.
 FLAGS_NOW := $(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(ALL_LDFLAGS) $(LIBS)
@@ -94,6 +95,10 @@ $(O)/tests/bench/%: $(O)/tests/bench/%.o $(O)/libnvmf-p2pd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 
+$(O)/tests/host/nvmf-test-host: $(HOST_SRCS:%.c=$(O)/%.o)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+
 # Every header compiles alone, and twice.
 $(O)/tests/headers.ok: $(HDRS) $(O)/flags
 	@mkdir -p $(@D)
@@ -102,7 +107,7 @@ $(O)/tests/headers.ok: $(HDRS) $(O)/flags
 		$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -fsyntax-only -MF /dev/null -x c - || exit 1; done
 	@touch $@
 
--include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d)
+-include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d)
 
 # ---- checks --------------------------------------------------------------------------------
 check-unit: all

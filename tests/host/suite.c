@@ -1,0 +1,345 @@
+/* Running cases, and those of one command. */
+#include "tests/host/suite.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATTERN_BLOCKS 16 /* at LBA 0: what refused writes must leave alone */
+
+/* ---- results ----------------------------------------------------------------------------------
+ */
+
+bool suite_fail(struct suite *s, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(s->why, sizeof(s->why), format, args);
+	va_end(args);
+	return false;
+}
+
+bool suite_skip(struct suite *s, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(s->why, sizeof(s->why), format, args);
+	va_end(args);
+	s->skip = true;
+	return false;
+}
+
+static bool case_wanted(const struct suite *s, const char *name)
+{
+	char full[128];
+
+	snprintf(full, sizeof(full), "%s/%s", s->group, name);
+	for (int i = 0; i < s->nwanted; i++)
+		if (strcmp(s->wanted[i], s->group) == 0 || strcmp(s->wanted[i], full) == 0)
+			return true;
+	return s->nwanted == 0;
+}
+
+static bool group_wanted(const struct suite *s, const struct test_group *g)
+{
+	size_t len = strlen(g->name);
+
+	for (int i = 0; i < s->nwanted; i++)
+		if (strncmp(s->wanted[i], g->name, len) == 0 &&
+		    (s->wanted[i][len] == '\0' || s->wanted[i][len] == '/'))
+			return true;
+	return s->nwanted == 0 && (s->list || !g->on_request);
+}
+
+void suite_group(struct suite *s, const struct test_group *g)
+{
+	s->group = g->name;
+	if (group_wanted(s, g))
+		g->run(s);
+}
+
+void suite_case(struct suite *s, const char *name, enum since since, case_fn *fn, const void *row)
+{
+	bool ok;
+
+	if (!case_wanted(s, name))
+		return;
+	if (s->list) {
+		printf("%s/%s%s\n", s->group, name, since == PENDING ? " (todo)" : "");
+		return;
+	}
+	s->why[0] = '\0';
+	s->skip = false;
+	ok = fn(s, row);
+	if (!ok && s->skip) {
+		s->skipped++;
+		printf("skip %s/%s: %s\n", s->group, name, s->why);
+	} else if (since == PENDING) {
+		s->todo++;
+		printf("todo %s/%s: %s\n", s->group, name,
+		       ok ? "works now, take the mark away" : s->why);
+	} else if (ok) {
+		s->passed++;
+		printf("ok %s/%s\n", s->group, name);
+	} else {
+		s->failed++;
+		printf("not ok %s/%s: %s\n", s->group, name, s->why);
+	}
+	fflush(stdout);
+	if (!ok) /* who knows what state it is in */
+		suite_drop_controller(s);
+}
+
+bool expect_status(struct suite *s, int err, const struct host_response *r, uint16_t status)
+{
+	if (err)
+		return suite_fail(s, "got no response (%s), expected status %#x (%s)",
+				  strerror(-err), status, fab_status_name(status));
+	if (r->len != sizeof(r->cqe))
+		return suite_fail(s, "got a response of %u bytes, expected %zu", r->len,
+				  sizeof(r->cqe));
+	if (fab_status(r) != status)
+		return suite_fail(s, "got status %#x (%s), dw0 %#x, expected %#x (%s)",
+				  fab_status(r), fab_status_name(fab_status(r)), get32(r->cqe.dw0),
+				  status, fab_status_name(status));
+	return true;
+}
+
+bool expect_gone(struct suite *s, struct host_conn *c)
+{
+	return host_wait_gone(c, HOST_TIMEOUT_MS) ||
+	       suite_fail(s, "got a connection that lives, expected it to end");
+}
+
+/* ---- what cases share --------------------------------------------------------------------------
+ */
+
+static bool explain(struct suite *s, const char *what, int err)
+{
+	return suite_fail(s, "%s: %s", what,
+			  err < 0 ? strerror(-err) : fab_status_name((uint16_t)err));
+}
+
+bool suite_create(struct suite *s, const struct fab_options *o, struct fab_ctrl **ret)
+{
+	int err = fab_ctrl_create(s->fh, o, ret);
+
+	return !err || explain(s, "no controller", err);
+}
+
+uint16_t suite_qid(struct suite *s)
+{
+	s->next_qid = (uint16_t)(s->next_qid < 2 || s->next_qid == 100 ? 2 : s->next_qid + 1);
+	return s->next_qid;
+}
+
+void suite_drop_controller(struct suite *s)
+{
+	fab_queue_close(&s->io);
+	fab_ctrl_destroy(s->ctrl);
+	s->ctrl = NULL;
+}
+
+void suite_fini(struct suite *s)
+{
+	suite_drop_controller(s);
+	host_free(&s->data);
+}
+
+static void fill_pattern(uint8_t *to, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		to[i] = (uint8_t)(i * 7 + i / 512);
+}
+
+static int pattern_io(struct suite *s, uint8_t opcode)
+{
+	struct capsule c;
+	struct host_response r;
+	int err;
+
+	fab_rw_init(&c, opcode, s->nsid, 0, PATTERN_BLOCKS);
+	c.sqe.dptr = fab_sgl_keyed(&s->data, PATTERN_BLOCKS * s->lba_len, SGL_SUB_ADDRESS);
+	err = fab_exec(&s->io, &c, &r);
+	return err ? err : fab_status(&r);
+}
+
+/* The first active namespace and its format. */
+static int find_namespace(struct suite *s)
+{
+	const struct nvme_id_ns *ns = (const void *)s->ctrl->page.va;
+	int err = fab_identify(s->ctrl, NVME_IDENTIFY_CNS_NS_ACTIVE_LIST, 0);
+
+	if (err)
+		return err;
+	s->nsid = get32(*(const le32 *)(const void *)s->ctrl->page.va);
+	if (s->nsid == 0)
+		return -ENXIO;
+	err = fab_identify(s->ctrl, NVME_IDENTIFY_CNS_NS, s->nsid);
+	if (err)
+		return err;
+	s->nlb = le64toh(ns->nsze);
+	s->lba_len = 1u << ns->lbaf[ns->flbas & 0xf].ds;
+	return s->nlb > 4096 ? 0 : -ENOSPC;
+}
+
+bool suite_controller(struct suite *s)
+{
+	static const struct fab_options plain;
+	const char *what = "no controller";
+	int err;
+
+	if (s->ctrl && !host_gone(s->ctrl->admin.conn) && !host_gone(s->io.conn))
+		return true;
+	suite_drop_controller(s);
+	err = fab_ctrl_create(s->fh, &plain, &s->ctrl);
+	if (!err) {
+		what = "no namespace of 4096 blocks";
+		err = find_namespace(s);
+	}
+	if (!err) {
+		what = "no I/O queue";
+		err = fab_ctrl_queue(s->ctrl, 1, IO_QUEUE_DEPTH, &s->io);
+	}
+	if (!err && !s->data.va) {
+		what = "no memory";
+		err = host_alloc(s->fh->host, FAB_DATA_LEN, FAB_GUARD, &s->data);
+	}
+	if (!err) {
+		what = "writing the pattern";
+		fill_pattern(s->data.va, PATTERN_BLOCKS * s->lba_len);
+		err = pattern_io(s, nvme_cmd_write);
+	}
+	if (!err)
+		return true;
+	suite_drop_controller(s);
+	return explain(s, what, err);
+}
+
+/* A refused write must not have written: LBA 0 holds what suite_controller() wrote there. */
+static bool expect_pattern(struct suite *s)
+{
+	size_t len = PATTERN_BLOCKS * s->lba_len;
+	uint8_t *expected = malloc(len);
+	bool same = false;
+	int err;
+
+	if (!expected)
+		return suite_fail(s, "no memory");
+	fill_pattern(expected, len);
+	memset(s->data.va, FAB_GUARD, len);
+	err = pattern_io(s, nvme_cmd_read);
+	if (!err)
+		same = memcmp(s->data.va, expected, len) == 0;
+	free(expected);
+	if (err)
+		return explain(s, "reading the pattern", err);
+	return same || suite_fail(s, "got a drive that was written, expected the old data");
+}
+
+/* ---- cases of one command ----------------------------------------------------------------------
+ */
+
+static uint32_t len_of(const struct suite *s, const struct command_case *t)
+{
+	return t->len ? t->len : t->blocks * s->lba_len;
+}
+
+static void build(struct suite *s, const struct command_case *t, struct capsule *c)
+{
+	struct nvme_sqe *sqe = &c->sqe;
+	uint32_t len = len_of(s, t);
+
+	fab_capsule_init(c, t->opcode);
+	sqe->nsid = put32(t->nsid == MY_NSID ? s->nsid : t->nsid);
+	sqe->cdw10 = put32(t->cdw10);
+	sqe->cdw11 = put32(t->cdw11);
+	sqe->cdw12 = put32(t->cdw12);
+	sqe->cdw13 = put32(t->cdw13);
+	sqe->cdw14 = put32(t->cdw14);
+	sqe->cdw15 = put32(t->cdw15);
+	if (t->data != NO_DATA)
+		sqe->dptr = fab_sgl_keyed(&s->data, len, SGL_SUB_ADDRESS);
+	memset(s->data.va, FAB_GUARD, len + 4096 < FAB_DATA_LEN ? len + 4096 : FAB_DATA_LEN);
+	if (t->edit)
+		t->edit(s, t, c);
+}
+
+static bool is_guard(const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (p[i] != FAB_GUARD)
+			return false;
+	return true;
+}
+
+static bool data_as_expected(struct suite *s, const struct command_case *t)
+{
+	uint32_t len = len_of(s, t);
+
+	if (t->data != TO_HOST)
+		return true;
+	if (t->status && !is_guard(s->data.va, len))
+		return suite_fail(s, "got data with a refused command, expected none");
+	if (!t->status && len >= 16 && is_guard(s->data.va + len - 16, 16))
+		return suite_fail(s, "got no data, expected %u bytes", len);
+	return is_guard(s->data.va + len, 16) || suite_fail(s, "got more data than %u bytes", len);
+}
+
+static bool as_expected(struct suite *s, const struct command_case *t, int err,
+			const struct host_response *r)
+{
+	if (t->then == GONE)
+		return expect_gone(s, t->on == ON_ADMIN ? s->ctrl->admin.conn : s->io.conn);
+	if (!expect_status(s, err, r, t->status))
+		return false;
+	if ((get32(r->cqe.dw0) & t->dw0_mask) != t->dw0)
+		return suite_fail(s, "got dw0 %#x, expected %#x (mask %#x)", get32(r->cqe.dw0),
+				  t->dw0, t->dw0_mask);
+	return data_as_expected(s, t) && (!t->check || t->check(s, t, r));
+}
+
+/* An I/O queue that is lost does not take its controller along. */
+static bool replace_queue(struct suite *s, enum on on)
+{
+	int err;
+
+	if (on == ON_ADMIN) {
+		suite_drop_controller(s);
+		return true;
+	}
+	fab_queue_close(&s->io);
+	err = fab_ctrl_queue(s->ctrl, suite_qid(s), IO_QUEUE_DEPTH, &s->io);
+	return !err || explain(s, "another I/O queue of the same controller", err);
+}
+
+bool command_case(struct suite *s, const void *row)
+{
+	const struct command_case *t = row;
+	struct capsule c;
+	struct host_response r = { 0 };
+	bool ok;
+	int err;
+
+	if (!suite_controller(s))
+		return false;
+	build(s, t, &c);
+	if (s->skip)
+		return false;
+	err = fab_exec(t->on == ON_ADMIN ? &s->ctrl->admin : &s->io, &c, &r);
+	ok = as_expected(s, t, err, &r);
+	if (ok && t->then == GONE)
+		ok = replace_queue(s, t->on);
+	if (ok && t->on == ON_IO && t->data == FROM_HOST && (t->status || t->then == GONE))
+		ok = expect_pattern(s);
+	return ok;
+}
+
+void suite_commands(struct suite *s, const struct command_case *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		suite_case(s, rows[i].name, rows[i].since, command_case, &rows[i]);
+}

@@ -1,0 +1,139 @@
+/*
+ * suite: runs test cases, tells how they ended, and keeps what they share: an enabled controller
+ * with one I/O queue, made when the first case needs it and again when a case ended it.
+ *
+ * A case is a function and a row of a table of its group; most are struct command_case, one command
+ * each. The names on the command line choose among them: "io", or "io/read-last-block".
+ */
+#ifndef TESTS_HOST_SUITE_H
+#define TESTS_HOST_SUITE_H
+
+#include "tests/host/nvme.h"
+
+#include <stdio.h>
+
+/* Since when the daemon does it: what is PENDING prints "todo" where it would fail. */
+enum since { NOW, PENDING };
+
+struct suite {
+	const struct fab_host *fh;
+	char **wanted;
+	int nwanted;
+	bool list;              /* print the names only */
+	const char *closed_nqn; /* a subsystem that does not allow us; may be NULL */
+	unsigned int passed, failed, todo, skipped;
+	/* private: */
+	const char *group;
+	char why[320];
+	bool skip;
+	/* shared by the cases, see suite_controller() */
+	struct fab_ctrl *ctrl;
+	struct fab_queue io;     /* queue 1, of IO_QUEUE_DEPTH */
+	struct host_buffer data; /* FAB_DATA_LEN */
+	uint32_t nsid, lba_len;  /* the first active namespace */
+	uint64_t nlb;
+	uint16_t next_qid;
+};
+
+typedef bool case_fn(struct suite *s, const void *row);
+
+struct test_group {
+	const char *name, *about;
+	void (*run)(struct suite *s);
+	bool on_request; /* only when named */
+};
+extern const struct test_group test_groups[];
+extern const size_t ntest_groups;
+
+/** suite_group() - run one group, if it is wanted. */
+void suite_group(struct suite *s, const struct test_group *g);
+
+/** suite_case() - run one case of the group that runs now, if it is wanted, and tell its result. */
+void suite_case(struct suite *s, const char *name, enum since since, case_fn *fn, const void *row);
+
+/** suite_fail() - why the case fails: "got ..., expected ...". Return: false. */
+__attribute__((format(printf, 2, 3))) bool suite_fail(struct suite *s, const char *format, ...);
+
+/** suite_skip() - why the case cannot be run on this controller. Return: false. */
+__attribute__((format(printf, 2, 3))) bool suite_skip(struct suite *s, const char *format, ...);
+
+/** suite_controller() - have the shared controller and queue. False: the case has failed. */
+bool suite_controller(struct suite *s);
+
+/** suite_drop_controller() - the next case gets a new one. */
+void suite_drop_controller(struct suite *s);
+
+/** suite_create() - a controller of the case's own. False: the case has failed. */
+bool suite_create(struct suite *s, const struct fab_options *o, struct fab_ctrl **ret);
+
+/** suite_qid() - an I/O queue ID that no case used lately. */
+uint16_t suite_qid(struct suite *s);
+
+/** suite_fini() - free what is shared. */
+void suite_fini(struct suite *s);
+
+/* ---- cases of one command --------------------------------------------------------------------
+ */
+
+enum on { ON_ADMIN, ON_IO };
+enum data { NO_DATA, TO_HOST, FROM_HOST };
+enum then { ALIVE, GONE };
+#define UNKNOWN_NSID 1000 /* valid, and nobody has it */
+
+struct command_case;
+typedef void edit_fn(struct suite *s, const struct command_case *row, struct capsule *c);
+typedef bool check_fn(struct suite *s, const struct command_case *row,
+		      const struct host_response *r);
+
+#define MY_NSID 0xfffffff0u /* in a row: the namespace of the suite */
+
+struct command_case {
+	const char *name;
+	enum since since;
+	/* the capsule: keyed SGL over len bytes, or blocks times the length of an LBA */
+	enum on on;
+	uint8_t opcode;
+	uint32_t nsid, cdw10, cdw11, cdw12, cdw13, cdw14, cdw15;
+	enum data data;
+	uint32_t len, blocks;
+	edit_fn *edit; /* whatever else there is to set */
+	uint64_t arg;  /* for edit and check */
+	/* the answer */
+	uint16_t status;
+	uint32_t dw0_mask, dw0;
+	enum then then;
+	check_fn *check; /* whatever else there is to see */
+};
+
+/**
+ * command_case() - a case_fn. Checks status, dw0, that data was written to its last byte if the
+ * command succeeded and not at all if it failed, that a refused write left the drive as it was,
+ * and whether the connection lives as it should.
+ */
+bool command_case(struct suite *s, const void *row);
+
+/** suite_commands() - suite_case() for each row. */
+void suite_commands(struct suite *s, const struct command_case *rows, size_t n);
+#define SUITE_COMMANDS(s, rows) suite_commands(s, rows, sizeof(rows) / sizeof((rows)[0]))
+
+/** expect_status() - true, or suite_fail(). @err is what fab_exec() returned. */
+bool expect_status(struct suite *s, int err, const struct host_response *r, uint16_t status);
+
+/** expect_gone() - true when the connection ends within HOST_TIMEOUT_MS, or suite_fail(). */
+bool expect_gone(struct suite *s, struct host_conn *c);
+
+/* the groups */
+void cm_cases(struct suite *s);
+void cm_resource_cases(struct suite *s);
+void connect_cases(struct suite *s);
+void property_cases(struct suite *s);
+void admin_cases(struct suite *s);
+void io_cases(struct suite *s);
+void sgl_cases(struct suite *s);
+void flow_cases(struct suite *s);
+void state_cases(struct suite *s);
+void keep_alive_cases(struct suite *s);
+void aer_cases(struct suite *s);
+void abort_cases(struct suite *s);
+
+#endif
