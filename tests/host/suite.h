@@ -127,6 +127,7 @@ void cm_cases(struct suite *s);
 void cm_resource_cases(struct suite *s);
 void connect_cases(struct suite *s);
 void property_cases(struct suite *s);
+void opcode_cases(struct suite *s, enum on on); /* each opcode, by the effects log */
 void admin_cases(struct suite *s);
 void io_cases(struct suite *s);
 void sgl_cases(struct suite *s);
