@@ -198,8 +198,8 @@ static bool invalidate_case(struct suite *s, const void *row)
 	if (err)
 		return suite_fail(s, "no memory: %s", strerror(-err));
 	ok = with_window(s, row, &b);
-	suite_drop_controller(s); /* the window belongs to its queue pair */
 	host_free(&b);
+	suite_drop_controller(s);
 	return ok;
 }
 
