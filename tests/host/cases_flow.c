@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FREE_LBA 64
-
 /* A controller and a queue of its own for a case. */
 struct pair {
 	struct fab_ctrl *ctrl;

@@ -10,17 +10,6 @@
 #define OUT_OF_RANGE  (NVME_LBA_OUT_OF_RANGE | DNR)
 #define WRONG_LEN     (NVME_SGL_DATA_LENGTH_INVALID | DNR)
 
-#define FREE_LBA 64 /* from here on cases may write; below is the pattern of the suite */
-
-/* slba counted from the end of the namespace */
-static void from_end(struct suite *s, const struct command_case *t, struct capsule *c)
-{
-	uint64_t slba = s->nlb - t->arg;
-
-	c->sqe.cdw10 = put32((uint32_t)slba);
-	c->sqe.cdw11 = put32((uint32_t)(slba >> 32));
-}
-
 static void psdt(struct suite *s, const struct command_case *t, struct capsule *c)
 {
 	(void)s;
@@ -60,9 +49,9 @@ static void no_sgl(struct suite *s, const struct command_case *t, struct capsule
 static const struct command_case rows[] = {
 	{ "read", READ(0, 1) },
 	{ "read-3-blocks", READ(1, 3) },
-	{ "read-last-block", READ(0, 1), .edit = from_end, .arg = 1 },
-	{ "read-behind-end", READ(0, 1), .edit = from_end, .arg = 0, .status = OUT_OF_RANGE },
-	{ "read-over-end", READ(0, 2), .edit = from_end, .arg = 1, .status = OUT_OF_RANGE },
+	{ "read-last-block", READ(0, 1), .edit = edit_from_end, .arg = 1 },
+	{ "read-behind-end", READ(0, 1), .edit = edit_from_end, .arg = 0, .status = OUT_OF_RANGE },
+	{ "read-over-end", READ(0, 2), .edit = edit_from_end, .arg = 1, .status = OUT_OF_RANGE },
 	{ "read-slba-overflow", READ(UINT32_MAX, 1), .cdw11 = UINT32_MAX, .status = OUT_OF_RANGE },
 	{ "read-slba-overflow-2", READ(UINT32_MAX, 2), .cdw11 = UINT32_MAX,
 	  .status = OUT_OF_RANGE },
@@ -89,8 +78,9 @@ static const struct command_case rows[] = {
 	{ "write-3-blocks", WRITE(FREE_LBA + 1, 3) },
 	{ "write-fua", WRITE_WITH(FREE_LBA, FUA) },
 	{ "write-limited-retry", WRITE_WITH(FREE_LBA, LR) },
-	{ "write-behind-end", WRITE(0, 1), .edit = from_end, .arg = 0, .status = OUT_OF_RANGE },
-	{ "write-over-end", WRITE(0, 2), .edit = from_end, .arg = 1, .status = OUT_OF_RANGE },
+	{ "write-behind-end", WRITE(0, 1), .edit = edit_from_end, .arg = 0,
+	  .status = OUT_OF_RANGE },
+	{ "write-over-end", WRITE(0, 2), .edit = edit_from_end, .arg = 1, .status = OUT_OF_RANGE },
 	{ "write-slba-overflow", WRITE(UINT32_MAX, 2), .cdw11 = UINT32_MAX,
 	  .status = OUT_OF_RANGE },
 	{ "write-slba-wraps", WRITE_WITH(0xffff0000, 0xffff), .cdw11 = UINT32_MAX,
@@ -126,28 +116,6 @@ static bool flush_all(struct suite *s, const void *row)
 /* ---- data -------------------------------------------------------------------------------------
  */
 
-static void fill(uint8_t *to, size_t len, unsigned int seed)
-{
-	uint32_t x = seed * 2654435761u + 1;
-
-	for (size_t i = 0; i < len; i++) {
-		x = x * 1664525u + 1013904223u;
-		to[i] = (uint8_t)(x >> 24);
-	}
-}
-
-static bool transfer(struct suite *s, uint8_t opcode, uint64_t slba, uint32_t nblocks)
-{
-	struct capsule c;
-	struct host_response r;
-	int err;
-
-	fab_rw_init(&c, opcode, s->nsid, slba, nblocks);
-	c.sqe.dptr = fab_sgl_keyed(&s->data, nblocks * s->lba_len, SGL_SUB_ADDRESS);
-	err = fab_exec(&s->io, &c, &r);
-	return expect_status(s, err, &r, NVME_OK);
-}
-
 static bool same_back(struct suite *s, uint64_t slba, uint32_t nblocks, unsigned int seed)
 {
 	size_t len = (size_t)nblocks * s->lba_len;
@@ -156,11 +124,11 @@ static bool same_back(struct suite *s, uint64_t slba, uint32_t nblocks, unsigned
 
 	if (!expected)
 		return suite_fail(s, "no memory");
-	fill(expected, len, seed);
+	suite_fill(expected, len, seed);
 	memcpy(s->data.va, expected, len);
-	ok = transfer(s, nvme_cmd_write, slba, nblocks);
+	ok = suite_transfer(s, nvme_cmd_write, slba, nblocks);
 	memset(s->data.va, FAB_GUARD, len);
-	ok = ok && transfer(s, nvme_cmd_read, slba, nblocks);
+	ok = ok && suite_transfer(s, nvme_cmd_read, slba, nblocks);
 	if (ok && memcmp(s->data.va, expected, len) != 0)
 		ok = suite_fail(s, "got other data back, %u blocks at LBA %llu", nblocks,
 				(unsigned long long)slba);
@@ -196,12 +164,12 @@ static bool last_block(struct suite *s, const void *row)
 	if (!suite_controller(s) || !same_back(s, s->nlb - 2, 2, 1) ||
 	    !same_back(s, s->nlb - 1, 1, 2))
 		return false;
-	if (!transfer(s, nvme_cmd_read, s->nlb - 2, 1))
+	if (!suite_transfer(s, nvme_cmd_read, s->nlb - 2, 1))
 		return false;
 
 	uint8_t expected[4096];
 
-	fill(expected, s->lba_len, 1);
+	suite_fill(expected, s->lba_len, 1);
 	return memcmp(s->data.va, expected, s->lba_len) == 0 ||
 	       suite_fail(s, "got another block before the last one");
 }
@@ -237,126 +205,6 @@ static bool many_at_once(struct suite *s, const void *row)
 	return true;
 }
 
-/* ---- commands beyond Read, Write, Flush --------------------------------------------------------
- */
-
-static const struct must_have {
-	const char *name;
-	enum since since;
-	uint8_t opcode;
-} must_have[] = {
-	{ "has-compare", PENDING, nvme_cmd_compare },
-	{ "has-write-zeroes", PENDING, nvme_cmd_write_zeroes },
-	{ "has-dsm", PENDING, nvme_cmd_dsm },
-	{ "has-verify", PENDING, nvme_cmd_verify },
-	{ "has-copy", PENDING, nvme_cmd_copy },
-	{ "has-resv-register", PENDING, nvme_cmd_resv_register },
-	{ "has-resv-report", PENDING, nvme_cmd_resv_report },
-	{ "has-resv-acquire", PENDING, nvme_cmd_resv_acquire },
-	{ "has-resv-release", PENDING, nvme_cmd_resv_release },
-};
-
-static bool has_opcode(struct suite *s, const void *row)
-{
-	const struct must_have *t = row;
-	struct capsule c;
-	struct host_response r;
-	int err;
-
-	if (!suite_controller(s))
-		return false;
-	fab_capsule_init(&c, t->opcode); /* nsid 0: it is known and does nothing */
-	err = fab_exec(&s->io, &c, &r);
-	return expect_status(s, err, &r, INVALID_NS);
-}
-
-static bool compare_back(struct suite *s, uint32_t changed, uint16_t status)
-{
-	struct capsule c;
-	struct host_response r;
-	int err;
-
-	fill(s->data.va, 2u * s->lba_len, 7);
-	if (!transfer(s, nvme_cmd_write, FREE_LBA, 2))
-		return false;
-	if (changed != UINT32_MAX)
-		s->data.va[changed] ^= 1;
-	fab_rw_init(&c, nvme_cmd_compare, s->nsid, FREE_LBA, 2);
-	c.sqe.dptr = fab_sgl_keyed(&s->data, 2u * s->lba_len, SGL_SUB_ADDRESS);
-	err = fab_exec(&s->io, &c, &r);
-	return expect_status(s, err, &r, status);
-}
-
-static bool compare(struct suite *s, const void *row)
-{
-	(void)row;
-	return suite_controller(s) && compare_back(s, UINT32_MAX, NVME_OK) &&
-	       compare_back(s, 0, 0x285 | DNR) && compare_back(s, 2u * s->lba_len - 1, 0x285 | DNR);
-}
-
-static bool write_zeroes(struct suite *s, const void *row)
-{
-	struct capsule c;
-	struct host_response r;
-	int err;
-
-	(void)row;
-	if (!suite_controller(s))
-		return false;
-	fill(s->data.va, 3u * s->lba_len, 8);
-	if (!transfer(s, nvme_cmd_write, FREE_LBA, 3))
-		return false;
-	fab_rw_init(&c, nvme_cmd_write_zeroes, s->nsid, FREE_LBA + 1, 1);
-	err = fab_exec(&s->io, &c, &r);
-	if (!expect_status(s, err, &r, NVME_OK) || !transfer(s, nvme_cmd_read, FREE_LBA, 3))
-		return false;
-	for (uint32_t i = s->lba_len; i < 2 * s->lba_len; i++)
-		if (s->data.va[i])
-			return suite_fail(s, "got %#x in a block of zeroes", s->data.va[i]);
-	return true;
-}
-
-static void one_range(struct suite *s, const struct command_case *t, struct capsule *c)
-{
-	struct nvme_dsm_range *range = (void *)s->data.va;
-
-	(void)t;
-	(void)c;
-	*range = (struct nvme_dsm_range){ .nlb = htole32(8), .slba = htole64(FREE_LBA) };
-}
-
-static void range_behind_end(struct suite *s, const struct command_case *t, struct capsule *c)
-{
-	struct nvme_dsm_range *range = (void *)s->data.va;
-
-	(void)t;
-	(void)c;
-	*range = (struct nvme_dsm_range){ .nlb = htole32(2), .slba = htole64(s->nlb - 1) };
-}
-
-#define RANGED(opcode_, nsid_)                                                                     \
-	.on = ON_IO, .opcode = (opcode_), .nsid = (nsid_), .cdw10 = FREE_LBA, .cdw12 = 0
-#define DSM(nr, attributes)                                                                        \
-	.on = ON_IO, .opcode = nvme_cmd_dsm, .nsid = MY_NSID, .cdw10 = (nr)-1, .cdw11 = (attributes)
-
-static const struct command_case more_rows[] = {
-	{ "write-zeroes-behind-end", PENDING, RANGED(nvme_cmd_write_zeroes, MY_NSID),
-	  .edit = from_end, .status = OUT_OF_RANGE },
-	{ "write-zeroes-nsid-0", PENDING, RANGED(nvme_cmd_write_zeroes, 0), .status = INVALID_NS },
-	{ "verify", PENDING, RANGED(nvme_cmd_verify, MY_NSID) },
-	{ "verify-behind-end", PENDING, RANGED(nvme_cmd_verify, MY_NSID), .edit = from_end,
-	  .status = OUT_OF_RANGE },
-	{ "compare-behind-end", PENDING, RANGED(nvme_cmd_compare, MY_NSID), .data = FROM_HOST,
-	  .blocks = 1, .edit = from_end, .status = OUT_OF_RANGE },
-	{ "dsm", PENDING, DSM(1, 4), .data = FROM_HOST, .len = 16, .edit = one_range },
-	{ "dsm-behind-end", PENDING, DSM(1, 4), .data = FROM_HOST, .len = 16,
-	  .edit = range_behind_end, .status = OUT_OF_RANGE },
-	{ "dsm-short-sgl", PENDING, DSM(2, 4), .data = FROM_HOST, .len = 16, .edit = one_range,
-	  .status = WRONG_LEN },
-	/* a hint that asks for nothing */
-	{ "dsm-no-attribute", PENDING, DSM(1, 0), .data = FROM_HOST, .len = 16, .edit = one_range },
-};
-
 void io_cases(struct suite *s)
 {
 	opcode_cases(s, ON_IO);
@@ -365,9 +213,5 @@ void io_cases(struct suite *s)
 	suite_case(s, "data-comes-back", NOW, data_comes_back, NULL);
 	suite_case(s, "last-block", NOW, last_block, NULL);
 	suite_case(s, "many-at-once", NOW, many_at_once, NULL);
-	for (size_t i = 0; i < sizeof(must_have) / sizeof(must_have[0]); i++)
-		suite_case(s, must_have[i].name, must_have[i].since, has_opcode, &must_have[i]);
-	suite_case(s, "compare", PENDING, compare, NULL);
-	suite_case(s, "write-zeroes", PENDING, write_zeroes, NULL);
-	SUITE_COMMANDS(s, more_rows);
+	more_io_cases(s);
 }

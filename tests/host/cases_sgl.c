@@ -10,8 +10,6 @@
 #define OFFSET_INVALID (NVME_SGL_OFFSET_INVALID | DNR)
 #define INVALID_FIELD  (NVME_INVALID_FIELD | DNR)
 
-#define FREE_LBA 64
-
 #define ONE_BLOCK(op, dir)                                                                         \
 	.on = ON_IO, .opcode = (op), .nsid = MY_NSID,                                              \
 	.cdw10 = (op) == nvme_cmd_write ? FREE_LBA : 0, .data = (dir), .blocks = 1
@@ -27,11 +25,12 @@ static void type(struct suite *s, const struct command_case *t, struct capsule *
 	c->sqe.dptr.data.type = (uint8_t)t->arg;
 }
 
-/* Descriptors that lists of descriptors are made of, where the target takes those. */
+/* What a controller takes that takes lists of descriptors (MSDBD above 1). */
 static bool is_of_lists(unsigned int type_)
 {
-	return type_ >> 4 == SGL_BIT_BUCKET || type_ >> 4 == SGL_SEGMENT ||
-	       type_ >> 4 == SGL_LAST_SEGMENT;
+	return type_ == (SGL_BIT_BUCKET << 4 | SGL_SUB_ADDRESS) ||
+	       type_ == (SGL_SEGMENT << 4 | SGL_SUB_OFFSET) ||
+	       type_ == (SGL_LAST_SEGMENT << 4 | SGL_SUB_OFFSET);
 }
 
 static bool type_case(struct suite *s, const void *row)
@@ -274,75 +273,6 @@ static bool in_capsule_not_offered(struct suite *s, const void *row)
 	return expect_status(s, err, &r, OFFSET_INVALID);
 }
 
-/* ---- lists of descriptors ----------------------------------------------------------------------
- */
-
-/*
- * A last segment in the capsule. Blocks are read into or written from pieces of the data buffer,
- * one after the other there, given in bytes (0 ends the list).
- */
-struct list_case {
-	const char *name;
-	uint8_t opcode, segment_type;
-	uint32_t pieces[5];
-	int32_t segment_more; /* added to the segment's length */
-	uint64_t segment_offset;
-	uint32_t nblocks;
-	uint16_t status;
-};
-
-#define LAST 0x31 /* last segment, offset */
-static const struct list_case list_rows[] = {
-	{ "list-read-2", nvme_cmd_read, LAST, { 512, 3584 }, 0, 0, 1, NVME_OK },
-	{ "list-write-2", nvme_cmd_write, LAST, { 512, 3584 }, 0, 0, 1, NVME_OK },
-	{ "list-read-1", nvme_cmd_read, LAST, { 4096 }, 0, 0, 1, NVME_OK },
-	{ "list-short", nvme_cmd_read, LAST, { 512, 512 }, 0, 0, 1, LEN_INVALID },
-	{ "list-long", nvme_cmd_write, LAST, { 4096, 4096 }, 0, 0, 1, LEN_INVALID },
-	{ "list-offset-beyond", nvme_cmd_read, LAST, { 4096 }, 0, 16, 1, OFFSET_INVALID },
-	{ "list-offset-huge",
-	  nvme_cmd_read,
-	  LAST,
-	  { 4096 },
-	  0,
-	  UINT64_MAX - 15,
-	  1,
-	  OFFSET_INVALID },
-	{ "list-len-15", nvme_cmd_read, LAST, { 4096 }, -1, 0, 1, 0x00d | DNR },
-	{ "list-len-0", nvme_cmd_read, LAST, { 4096 }, -16, 0, 1, 0x00d | DNR },
-};
-
-static bool list_case(struct suite *s, const void *row)
-{
-	const struct list_case *t = row;
-	union nvme_sgl *list;
-	struct capsule c;
-	struct host_response r;
-	uint32_t n = 0, at = 0, scale;
-	int err;
-
-	if (!suite_controller(s))
-		return false;
-	if (s->ctrl->id.msdbd < 2 || s->ctrl->in_capsule < 4 * sizeof(*list))
-		return suite_skip(s, "this controller takes no list of descriptors (MSDBD %u)",
-				  s->ctrl->id.msdbd);
-	/* the pieces are for blocks of 4 KiB, or 8 of 512 bytes */
-	scale = 4096 / s->lba_len;
-	fab_rw_init(&c, t->opcode, s->nsid, FREE_LBA, t->nblocks * scale);
-	list = (union nvme_sgl *)(void *)c.data;
-	for (; n < 5 && t->pieces[n]; n++) {
-		struct host_buffer piece = s->data;
-
-		piece.va += at;
-		list[n] = fab_sgl_keyed(&piece, t->pieces[n], SGL_SUB_ADDRESS);
-		at += t->pieces[n];
-	}
-	c.data_len = n * (uint32_t)sizeof(*list);
-	c.sqe.dptr = fab_sgl_in_capsule(t->segment_offset, c.data_len + (uint32_t)t->segment_more);
-	c.sqe.dptr.data.type = t->segment_type;
-	err = fab_exec(&s->io, &c, &r);
-	return expect_status(s, err, &r, t->status);
-}
-
 void sgl_cases(struct suite *s)
 {
 	type_cases(s);
@@ -352,6 +282,5 @@ void sgl_cases(struct suite *s)
 	for (size_t i = 0; i < sizeof(capsule_rows) / sizeof(capsule_rows[0]); i++)
 		suite_case(s, capsule_rows[i].name, NOW, in_capsule_case, &capsule_rows[i]);
 	suite_case(s, "in-capsule-not-offered", NOW, in_capsule_not_offered, NULL);
-	for (size_t i = 0; i < sizeof(list_rows) / sizeof(list_rows[0]); i++)
-		suite_case(s, list_rows[i].name, NOW, list_case, &list_rows[i]);
+	list_cases(s);
 }

@@ -117,8 +117,8 @@ __attribute__((warn_unused_result)) int host_alloc(struct host *h, size_t len, u
 void host_free(struct host_buffer *b);
 
 /** host_bind_window() - give @b a new rkey, by a memory window that the peer of @c may invalidate.
- * host_free() must come before host_close(): rxe waits in vain for a window that is still bound when
- * its queue pair goes. -EOPNOTSUPP: this RNIC has none. */
+ * host_free() must come before host_close(): rxe waits in vain for a window that is still bound
+ * when its queue pair goes. -EOPNOTSUPP: this RNIC has none. */
 __attribute__((warn_unused_result)) int host_bind_window(struct host_conn *c,
 							 struct host_buffer *b);
 

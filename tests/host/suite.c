@@ -343,3 +343,36 @@ void suite_commands(struct suite *s, const struct command_case *rows, size_t n)
 	for (size_t i = 0; i < n; i++)
 		suite_case(s, rows[i].name, rows[i].since, command_case, &rows[i]);
 }
+
+/* ---- what cases need often --------------------------------------------------------------------
+ */
+
+void edit_from_end(struct suite *s, const struct command_case *row, struct capsule *c)
+{
+	uint64_t slba = s->nlb - row->arg;
+
+	c->sqe.cdw10 = put32((uint32_t)slba);
+	c->sqe.cdw11 = put32((uint32_t)(slba >> 32));
+}
+
+void suite_fill(uint8_t *to, size_t len, unsigned int seed)
+{
+	uint32_t x = seed * 2654435761u + 1;
+
+	for (size_t i = 0; i < len; i++) {
+		x = x * 1664525u + 1013904223u;
+		to[i] = (uint8_t)(x >> 24);
+	}
+}
+
+bool suite_transfer(struct suite *s, uint8_t opcode, uint64_t slba, uint32_t nblocks)
+{
+	struct capsule c;
+	struct host_response r;
+	int err;
+
+	fab_rw_init(&c, opcode, s->nsid, slba, nblocks);
+	c.sqe.dptr = fab_sgl_keyed(&s->data, nblocks * s->lba_len, SGL_SUB_ADDRESS);
+	err = fab_exec(&s->io, &c, &r);
+	return expect_status(s, err, &r, NVME_OK);
+}

@@ -79,6 +79,7 @@ enum on { ON_ADMIN, ON_IO };
 enum data { NO_DATA, TO_HOST, FROM_HOST };
 enum then { ALIVE, GONE };
 #define UNKNOWN_NSID 1000 /* valid, and nobody has it */
+#define FREE_LBA     64   /* from here on cases may write; below is the pattern of the suite */
 
 struct command_case;
 typedef void edit_fn(struct suite *s, const struct command_case *row, struct capsule *c);
@@ -122,6 +123,15 @@ bool expect_status(struct suite *s, int err, const struct host_response *r, uint
 /** expect_gone() - true when the connection ends within HOST_TIMEOUT_MS, or suite_fail(). */
 bool expect_gone(struct suite *s, struct host_conn *c);
 
+/** edit_from_end() - SLBA is row->arg blocks before the end of the namespace. */
+void edit_from_end(struct suite *s, const struct command_case *row, struct capsule *c);
+
+/** suite_transfer() - Read or Write of blocks, into or from the suite's data; it must succeed. */
+bool suite_transfer(struct suite *s, uint8_t opcode, uint64_t slba, uint32_t nblocks);
+
+/** suite_fill() - bytes that look random, the same ones for the same @seed. */
+void suite_fill(uint8_t *to, size_t len, unsigned int seed);
+
 /* the groups */
 void cm_cases(struct suite *s);
 void cm_resource_cases(struct suite *s);
@@ -130,7 +140,9 @@ void property_cases(struct suite *s);
 void opcode_cases(struct suite *s, enum on on); /* each opcode, by the effects log */
 void admin_cases(struct suite *s);
 void io_cases(struct suite *s);
+void more_io_cases(struct suite *s); /* part of io_cases() */
 void sgl_cases(struct suite *s);
+void list_cases(struct suite *s); /* part of sgl_cases() */
 void flow_cases(struct suite *s);
 void state_cases(struct suite *s);
 void keep_alive_cases(struct suite *s);
