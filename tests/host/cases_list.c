@@ -125,8 +125,8 @@ static bool takes_lists(struct suite *s)
 	if (!suite_controller(s))
 		return false;
 	if (s->ctrl->id.msdbd < 2 || s->ctrl->in_capsule < 64)
-		return suite_skip(s, "this controller takes no lists of descriptors (MSDBD %u)",
-				  s->ctrl->id.msdbd);
+		return suite_fail(s, "got MSDBD %u and %zu bytes behind the SQE, expected lists",
+				  s->ctrl->id.msdbd, s->ctrl->in_capsule);
 	return true;
 }
 
@@ -229,7 +229,7 @@ void list_cases(struct suite *s)
 	static const uint32_t as_many = 0, one_more = 1;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		suite_case(s, rows[i].name, NOW, list_case, &rows[i]);
-	suite_case(s, "list-of-msdbd", NOW, count_case, &as_many);
-	suite_case(s, "list-of-msdbd-and-one", NOW, count_case, &one_more);
+		suite_case(s, rows[i].name, PENDING, list_case, &rows[i]);
+	suite_case(s, "list-of-msdbd", PENDING, count_case, &as_many);
+	suite_case(s, "list-of-msdbd-and-one", PENDING, count_case, &one_more);
 }

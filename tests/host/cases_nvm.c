@@ -46,6 +46,23 @@ static bool has_opcode(struct suite *s, const void *row)
 	return expect_status(s, err, &r, INVALID_NS);
 }
 
+/* What Identify says of them: hosts look there first. */
+static bool announced(struct suite *s, const void *row)
+{
+	const unsigned int oncs = NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_DSM |
+				  NVME_CTRL_ONCS_WRITE_ZEROES | NVME_CTRL_ONCS_VERIFY |
+				  NVME_CTRL_ONCS_COPY;
+	const struct nvme_id_ctrl *id;
+
+	(void)row;
+	if (!suite_controller(s))
+		return false;
+	id = &s->ctrl->id;
+	return ((le16toh(id->oncs) & oncs) == oncs && (le16toh(id->fuses) & 1)) ||
+	       suite_fail(s, "got ONCS %#x, FUSES %#x, expected %#x at least, 0x1",
+			  le16toh(id->oncs), le16toh(id->fuses), oncs);
+}
+
 /* ---- Compare, Write Zeroes ---------------------------------------------------------------------
  */
 
@@ -215,6 +232,7 @@ static const struct command_case rows[] = {
 /* Two commands that arrive together, and what becomes of both, and of the block. */
 struct fused_case {
 	const char *name;
+	enum since since;
 	uint8_t first, first_fuse, second, second_fuse;
 	bool differs;        /* the block is another than what is compared with */
 	uint64_t second_lba; /* counted from FREE_LBA */
@@ -223,89 +241,27 @@ struct fused_case {
 	bool written;
 };
 
+/* clang-format off */
 static const struct fused_case fused_rows[] = {
-	{ "fused-same", nvme_cmd_compare, 1, nvme_cmd_write, 2, false, 0, 1, { 0, 0 }, true },
-	{ "fused-differs",
-	  nvme_cmd_compare,
-	  1,
-	  nvme_cmd_write,
-	  2,
-	  true,
-	  0,
-	  1,
-	  { DIFFERS, FAILED_FUSED },
-	  false },
-	{ "fused-other-lba",
-	  nvme_cmd_compare,
-	  1,
-	  nvme_cmd_write,
-	  2,
-	  false,
-	  1,
-	  1,
-	  { FAILED_FUSED, INVALID_FIELD },
-	  false },
-	{ "fused-read-first",
-	  nvme_cmd_read,
-	  1,
-	  nvme_cmd_write,
-	  2,
-	  false,
-	  0,
-	  1,
-	  { INVALID_FIELD, FAILED_FUSED },
-	  false },
-	{ "fused-compare-second",
-	  nvme_cmd_compare,
-	  1,
-	  nvme_cmd_compare,
-	  2,
-	  false,
-	  0,
-	  1,
-	  { FAILED_FUSED, INVALID_FIELD },
-	  false },
-	{ "fused-without-second",
-	  nvme_cmd_compare,
-	  1,
-	  nvme_cmd_read,
-	  0,
-	  false,
-	  0,
-	  1,
-	  { MISSING_FUSED, 0 },
-	  false },
-	{ "fused-without-first",
-	  nvme_cmd_read,
-	  0,
-	  nvme_cmd_write,
-	  2,
-	  false,
-	  0,
-	  1,
-	  { 0, MISSING_FUSED },
-	  false },
-	{ "fused-two-firsts",
-	  nvme_cmd_compare,
-	  1,
-	  nvme_cmd_read,
-	  3,
-	  false,
-	  0,
-	  1,
-	  { MISSING_FUSED, INVALID_FIELD },
-	  false },
-	{ "fused-too-large",
-	  nvme_cmd_compare,
-	  1,
-	  nvme_cmd_write,
-	  2,
-	  false,
-	  0,
-	  0,
-	  { 0x014 | DNR, FAILED_FUSED },
-	  false },
+	{ "fused-same", NOW, nvme_cmd_compare, 1, nvme_cmd_write, 2, false, 0, 1, { 0, 0 }, true },
+	{ "fused-differs", NOW, nvme_cmd_compare, 1, nvme_cmd_write, 2, true, 0, 1,
+	  { DIFFERS, FAILED_FUSED }, false },
+	{ "fused-other-lba", NOW, nvme_cmd_compare, 1, nvme_cmd_write, 2, false, 1, 1,
+	  { FAILED_FUSED, INVALID_FIELD }, false },
+	{ "fused-read-first", NOW, nvme_cmd_read, 1, nvme_cmd_write, 2, false, 0, 1,
+	  { INVALID_FIELD, FAILED_FUSED }, false },
+	{ "fused-compare-second", NOW, nvme_cmd_compare, 1, nvme_cmd_compare, 2, false, 0, 1,
+	  { FAILED_FUSED, INVALID_FIELD }, false },
+	{ "fused-without-second", NOW, nvme_cmd_compare, 1, nvme_cmd_read, 0, false, 0, 1,
+	  { MISSING_FUSED, 0 }, false },
+	{ "fused-without-first", NOW, nvme_cmd_read, 0, nvme_cmd_write, 2, false, 0, 1,
+	  { 0, MISSING_FUSED }, false },
+	{ "fused-two-firsts", NOW, nvme_cmd_compare, 1, nvme_cmd_read, 3, false, 0, 1,
+	  { MISSING_FUSED, INVALID_FIELD }, false },
+	{ "fused-too-large", PENDING, nvme_cmd_compare, 1, nvme_cmd_write, 2, false, 0, 0,
+	  { 0x014 | DNR, FAILED_FUSED }, false },
 };
+/* clang-format on */
 
 static bool send_pair(struct suite *s, const struct fused_case *t, uint32_t nblocks)
 {
@@ -349,8 +305,6 @@ static bool fused_case(struct suite *s, const void *row)
 
 	if (!suite_controller(s))
 		return false;
-	if (!(le16toh(s->ctrl->id.fuses) & 1))
-		return suite_skip(s, "this controller has no fused commands");
 	written = s->data.va + FAB_DATA_LEN / 2;
 	nblocks = t->nblocks ? t->nblocks : le16toh(s->ctrl->id.acwu) + 2u;
 	if (nblocks * s->lba_len > FAB_DATA_LEN / 2 || nblocks * s->lba_len > s->ctrl->mdts_len)
@@ -390,10 +344,11 @@ void more_io_cases(struct suite *s)
 {
 	for (size_t i = 0; i < sizeof(must_have) / sizeof(must_have[0]); i++)
 		suite_case(s, must_have[i].name, must_have[i].since, has_opcode, &must_have[i]);
+	suite_case(s, "announced", PENDING, announced, NULL);
 	suite_case(s, "compare", NOW, compare, NULL);
 	suite_case(s, "write-zeroes", NOW, write_zeroes, NULL);
 	SUITE_COMMANDS(s, rows);
 	for (size_t i = 0; i < sizeof(fused_rows) / sizeof(fused_rows[0]); i++)
-		suite_case(s, fused_rows[i].name, NOW, fused_case, &fused_rows[i]);
+		suite_case(s, fused_rows[i].name, fused_rows[i].since, fused_case, &fused_rows[i]);
 	suite_case(s, "fused-half-a-pair", NOW, half_a_pair, NULL);
 }

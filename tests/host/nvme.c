@@ -128,6 +128,7 @@ const char *fab_status_name(uint16_t status)
 		{ 0x00f, "Data SGL Length Invalid" },
 		{ 0x010, "Metadata SGL Length Invalid" },
 		{ 0x011, "SGL Descriptor Type Invalid" },
+		{ 0x014, "Atomic Write Unit Exceeded" },
 		{ 0x016, "SGL Offset Invalid" },
 		{ 0x018, "Host Identifier Inconsistent Format" },
 		{ 0x019, "Keep Alive Timer Expired" },
