@@ -203,6 +203,9 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 	struct nvmf_queue *q = req->queue;
 	struct subsystem *s = subsystem_find(q->target, data->subsysnqn);
 
+	/* Two Connects may be under way, both looked at while there was no controller. */
+	if (q->ctrl)
+		return NVME_COMMAND_SEQUENCE | NVME_DNR;
 	/* No DNR: with it a host that reconnects while we are being reconfigured gives up for good.
 	 */
 	if (!s || !subsystem_on_port(s, q->port)) {
