@@ -3,9 +3,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct block {
 	struct block *next;
+	size_t len; /* of the whole */
 	_Alignas(max_align_t) char data[];
 };
 
@@ -22,6 +24,7 @@ void *arena_alloc(void **arena, size_t n, size_t size)
 	if (!b)
 		return NULL;
 	b->next = *arena;
+	b->len = len;
 	*arena = b;
 	return b->data;
 }
@@ -53,6 +56,7 @@ void arena_free(void **arena)
 	while (b) {
 		struct block *next = b->next;
 
+		explicit_bzero(b, b->len); /* there may be keys in it */
 		free(b);
 		b = next;
 	}

@@ -16,7 +16,7 @@ __attribute__((warn_unused_result)) void *arena_alloc(void **arena, size_t n, si
 __attribute__((warn_unused_result, format(printf, 2, 3))) char *arena_printf(void **arena,
 									     const char *fmt, ...);
 
-/** arena_free() - everything in *@arena, which becomes NULL. */
+/** arena_free() - wipe and free everything in *@arena, which becomes NULL. */
 void arena_free(void **arena);
 
 #endif

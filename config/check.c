@@ -1,6 +1,7 @@
 #include "config/check.h"
 
 #include "config/arena.h"
+#include "config/dhchap_key.h"
 #include "config/diag.h"
 #include "config/keys.h"
 #include "config/text.h"
@@ -416,6 +417,78 @@ static int check_subsystem(struct check *k, struct config_subsystem *s)
 	return err;
 }
 
+/* ---- hosts and their keys ----------------------------------------------------------------------
+ */
+
+static int two_keys(struct check *k, const struct config_host *h, const char *name)
+{
+	diag_what(k->diag, h->where.file, h->where.line, "host \"%s\" has both %s and %s_file",
+		  quote(h->nqn).text, name, name);
+	return diag_fix(k->diag, "remove one of the two");
+}
+
+/* The key that is given as @text or lies in @file. */
+static int take_key(struct check *k, const struct config_host *h, const char *name,
+		    const char *text, const char *file, struct config_dhchap_key *ret)
+{
+	if (text && file)
+		return two_keys(k, h, name);
+	if (text)
+		(void)config_dhchap_key(text, ret); /* it was checked when it was read */
+	return file ? dhchap_key_read(file, ret, k->diag) : 0;
+}
+
+/* Best first: any group rather than none, the small ones first, they are safe and quick. */
+static const uint8_t all_hashes[CONFIG_DHCHAP_NHASHES] = { 0, 1, 2 };
+static const uint8_t all_dhgroups[CONFIG_DHCHAP_NDHGROUPS] = { 1, 2, 3, 4, 5, 0 };
+
+static int use_all(struct check *k, const uint8_t *all, size_t nall, uint8_t **list, size_t *n)
+{
+	if (*n)
+		return 0;
+	*list = arena_alloc(&k->c->arena, nall, 1);
+	if (!*list)
+		return diag_nomem(k->diag, k->file);
+	memcpy(*list, all, nall);
+	*n = nall;
+	return 0;
+}
+
+static int check_host(struct check *k, struct config_host *h)
+{
+	int err = take_key(k, h, "dhchap_key", h->dhchap_key, h->dhchap_key_file, &h->host_key);
+
+	if (!err)
+		err = take_key(k, h, "dhchap_ctrl_key", h->dhchap_ctrl_key, h->dhchap_ctrl_key_file,
+			       &h->ctrl_key);
+	if (err)
+		return err;
+	if (h->ctrl_key.len && !h->host_key.len) {
+		diag_what(k->diag, h->where.file, h->where.line,
+			  "host \"%s\" has a dhchap_ctrl_key and no dhchap_key",
+			  quote(h->nqn).text);
+		return diag_fix(k->diag, "add dhchap_key: the host proves itself first");
+	}
+	err = use_all(k, all_hashes, sizeof(all_hashes), &h->dhchap_hashes, &h->ndhchap_hashes);
+	if (!err)
+		err = use_all(k, all_dhgroups, sizeof(all_dhgroups), &h->dhchap_dhgroups,
+			      &h->ndhchap_dhgroups);
+	return err;
+}
+
+static int check_host_list(struct check *k)
+{
+	struct claims nqns;
+	int err = claims_init(k, &nqns, "host nqn", k->c->nhosts, "remove one of the two");
+
+	for (size_t i = 0; i < k->c->nhosts && !err; i++) {
+		err = claim(k, &nqns, &k->c->hosts[i].where, k->c->hosts[i].nqn);
+		if (!err)
+			err = check_host(k, &k->c->hosts[i]);
+	}
+	return err ? err : claims_check(k, &nqns);
+}
+
 static int missing(struct check *k, const char *noun, const char *fix)
 {
 	diag_what(k->diag, k->file, 0, "neither here nor in exports.d is a %s", noun);
@@ -455,7 +528,9 @@ static int check_all(struct check *k)
 		err = check_subsystem(k, &k->c->subsystems[i]);
 	for (size_t i = 0; i < k->c->nsubsystems && !err; i++)
 		err = check_static_cntlids(k, i);
-	return err ? err : check_drives(k);
+	if (!err)
+		err = check_drives(k);
+	return err ? err : check_host_list(k);
 }
 
 int check_model(struct config *c, const char *file, struct config_diag *diag)

@@ -93,6 +93,32 @@ struct config_subsystem {
 	enum config_cmb cmb;           /* of the passed-through controller's namespaces */
 };
 
+/* A DH-HMAC-CHAP secret: Base 2.1, 8.3.5.5.7. Never logged. */
+struct config_dhchap_key {
+	uint8_t len;  /* bytes: 32, 48 or 64; 0: there is none */
+	uint8_t hash; /* that transforms it: 0 none, 1 SHA-256, 2 SHA-384, 3 SHA-512 */
+	uint8_t bytes[64];
+};
+
+/* What is known of a host; one that is not listed has no keys. */
+struct config_host {
+	struct config_where where;
+	const char *nqn;
+	const char *dhchap_key; /* as in the file, "DHHC-1:..."; or NULL */
+	const char *dhchap_key_file;
+	const char *dhchap_ctrl_key;
+	const char *dhchap_ctrl_key_file;
+	uint8_t *dhchap_hashes; /* allowed, best first; index of "sha256", "sha384", "sha512" */
+	size_t ndhchap_hashes;
+	uint8_t *dhchap_dhgroups; /* likewise, of "null", "ffdhe2048", ... "ffdhe8192" */
+	size_t ndhchap_dhgroups;
+	/* from the text or the file, whichever is given */
+	struct config_dhchap_key host_key; /* the host has to know it to be let in */
+	struct config_dhchap_key ctrl_key; /* we show the host that we know it, if it asks */
+};
+#define CONFIG_DHCHAP_NHASHES   3
+#define CONFIG_DHCHAP_NDHGROUPS 6
+
 struct config {
 	uint64_t window_size; /* bytes of IOVA window per RNIC; below 2 GiB */
 	uint64_t host_memory; /* bytes of pinned host staging memory per RNIC */
@@ -116,6 +142,8 @@ struct config {
 	size_t nports;
 	struct config_subsystem *subsystems;
 	size_t nsubsystems;
+	struct config_host *hosts;
+	size_t nhosts;
 	/* private: */
 	void *arena;
 };
@@ -131,8 +159,8 @@ struct config_diag {
 /**
  * config_load() - read and validate a configuration.
  * @file:  the main file. Beside it, every regular file exports.d/ *.conf is read too, in strcmp
- *         order; each may hold the same top-level settings `ports` and `subsystems` (lists add up);
- *         `daemon` stands in the main file only.
+ *         order; each may hold the same top-level settings `ports`, `subsystems` and `hosts` (lists
+ *         add up); `daemon` stands in the main file only.
  * @ret:   on success the model, to be given to config_free(); untouched on failure.
  * @diag:  on failure, the first error found.
  *
@@ -144,7 +172,7 @@ struct config_diag {
 __attribute__((warn_unused_result)) int config_load(const char *file, struct config **ret,
 						    struct config_diag *diag);
 
-/** config_free() - release a model and everything it points to. NULL is fine. */
+/** config_free() - wipe and release a model and everything it points to. NULL is fine. */
 void config_free(struct config *c);
 
 /**
@@ -153,11 +181,22 @@ void config_free(struct config *c);
  */
 int config_cpus(const char *list, int *ret, unsigned int most);
 
+/** config_host() - what is known of the host @nqn, or NULL. */
+const struct config_host *config_host(const struct config *c, const char *nqn);
+
+/**
+ * config_dhchap_key() - read "DHHC-1:hh:BASE64:". Return: NULL, or in a few words why it is
+ * refused, which tell nothing of it; then @ret is untouched.
+ */
+const char *config_dhchap_key(const char *text, struct config_dhchap_key *ret);
+
 /**
  * config_print() - write the effective model as an export file that config_load() reads back to an
  * equal model. Used by `nvmf-p2pd --print-config`.
+ * @keys: secret keys too. Without, a text stands for each that config_load() refuses: better than a
+ *        host that needs none any more. (Keys in files of their own are never printed.)
  */
-void config_print(const struct config *c, FILE *out);
+void config_print(const struct config *c, FILE *out, bool keys);
 
 /** config_same_fixed() - do @a and @b agree in what cannot change while the daemon runs: its own
  * settings and the ports? */

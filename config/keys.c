@@ -21,6 +21,7 @@
 static_assert(offsetof(struct config_port, where) == 0, "group_file promises it");
 static_assert(offsetof(struct config_subsystem, where) == 0, "");
 static_assert(offsetof(struct config_namespace, where) == 0, "");
+static_assert(offsetof(struct config_host, where) == 0, "");
 static_assert(sizeof(enum config_cmb) == sizeof(uint32_t), "key_set_number() writes it");
 static_assert(sizeof(bool) == sizeof(uint8_t), "key_set_number() writes it");
 
@@ -203,6 +204,40 @@ static const struct key subsystem_keys[] = {
 	  .help = "with passthrough, what cmb is to a namespace" },
 };
 
+static const char *const hash_choices[] = { "sha256", "sha384", "sha512", NULL };
+
+static const char *const dhgroup_choices[] = {
+	"null", "ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192", NULL,
+};
+
+#define KEY_FORM "a key as \"nvme gen-dhchap-key\" makes it, \"DHHC-1:...:\""
+
+static const struct key host_keys[] = {
+	{ .name = "nqn", .type = KEY_TEXT, FIELD(config_host, nqn), .required = true,
+	  .min = 1, .max = CONFIG_NQN_MAX, .wrong = nqn_wrong, .form = NQN_FORM,
+	  .help = "the host's name" },
+	{ .name = "dhchap_key", .type = KEY_SECRET, FIELD(config_host, dhchap_key),
+	  .min = 1, .max = CONFIG_DHCHAP_TEXT_MAX, .wrong = dhchap_key_wrong, .form = KEY_FORM,
+	  .help = "the secret by which the host proves who it is" },
+	{ .name = "dhchap_key_file", .type = KEY_TEXT, FIELD(config_host, dhchap_key_file),
+	  .min = 2, .max = 4095, .wrong = device_wrong,
+	  .form = "an absolute path as in \"/etc/nvmf-p2pd/keys/host1\"",
+	  .help = "a file that holds it, which nobody else may read" },
+	{ .name = "dhchap_ctrl_key", .type = KEY_SECRET, FIELD(config_host, dhchap_ctrl_key),
+	  .min = 1, .max = CONFIG_DHCHAP_TEXT_MAX, .wrong = dhchap_key_wrong, .form = KEY_FORM,
+	  .help = "the secret by which the subsystem proves to the host what it is" },
+	{ .name = "dhchap_ctrl_key_file", .type = KEY_TEXT, FIELD(config_host, dhchap_ctrl_key_file),
+	  .min = 2, .max = 4095, .wrong = device_wrong,
+	  .form = "an absolute path as in \"/etc/nvmf-p2pd/keys/host1-ctrl\"",
+	  .help = "a file that holds it, which nobody else may read" },
+	{ .name = "dhchap_hash", .type = KEY_CHOICES, LIST(config_host, dhchap_hashes),
+	  .min = 1, .max = CONFIG_DHCHAP_NHASHES, .choices = hash_choices,
+	  .help = "hash functions that may be used, best first; left out: all" },
+	{ .name = "dhchap_dhgroup", .type = KEY_CHOICES, LIST(config_host, dhchap_dhgroups),
+	  .min = 1, .max = CONFIG_DHCHAP_NDHGROUPS, .choices = dhgroup_choices,
+	  .help = "Diffie-Hellman groups that may be used, best first; left out: all, with \"null\" last" },
+};
+
 static const struct group group_daemon = {
 	"daemon", daemon_keys, COUNT(daemon_keys), sizeof(struct config),
 };
@@ -215,6 +250,10 @@ static const struct group group_subsystem = {
 	"subsystem", subsystem_keys, COUNT(subsystem_keys), sizeof(struct config_subsystem),
 };
 
+static const struct group group_host = {
+	"host", host_keys, COUNT(host_keys), sizeof(struct config_host),
+};
+
 static const struct key file_keys[] = {
 	{ .name = "daemon", .type = KEY_GROUP, .main_only = true, .fixed = true, .group = &group_daemon,
 	  .help = "the daemon as a whole" },
@@ -222,6 +261,8 @@ static const struct key file_keys[] = {
 	  .fixed = true, .group = &group_port, .help = "where the daemon listens" },
 	{ .name = "subsystems", .type = KEY_GROUPS, LIST(config, subsystems), .max = UINT32_MAX,
 	  .group = &group_subsystem, .help = "what it exports" },
+	{ .name = "hosts", .type = KEY_GROUPS, LIST(config, hosts), .max = UINT32_MAX,
+	  .group = &group_host, .help = "the keys of hosts that must authenticate" },
 };
 
 const struct group group_file = {
@@ -344,6 +385,7 @@ static void key_default(const struct key *k, void *obj)
 		key_set_number(k, obj, k->dflt);
 		break;
 	case KEY_TEXT:
+	case KEY_SECRET:
 	case KEY_SERVICE:
 		memcpy((char *)obj + k->off, &k->dflt_text, sizeof(k->dflt_text));
 		break;
@@ -352,6 +394,7 @@ static void key_default(const struct key *k, void *obj)
 		break;
 	case KEY_UUID:
 	case KEY_TEXTS:
+	case KEY_CHOICES:
 	case KEY_PORT_IDS:
 	case KEY_GROUPS:
 		break; /* all zero: none */
@@ -417,9 +460,9 @@ static void allowed_size(const struct key *k, struct allowed_text *a)
 
 static void allowed_choices(const struct key *k, struct allowed_text *a)
 {
-	size_t n = 0;
+	size_t n = (size_t)snprintf(a->text, sizeof(a->text), "%s",
+				    k->type == KEY_CHOICES ? "a list of " : "");
 
-	a->text[0] = '\0';
 	for (size_t i = 0; k->choices[i] && n < sizeof(a->text); i++)
 		n += (size_t)snprintf(a->text + n, sizeof(a->text) - n, "%s\"%s\"", i ? ", " : "",
 				      k->choices[i]);
@@ -445,9 +488,11 @@ struct allowed_text allowed(const struct key *k)
 		snprintf(a.text, sizeof(a.text), "%llu..%llu, as in \"4420\"", min, max);
 		break;
 	case KEY_CHOICE:
+	case KEY_CHOICES:
 		allowed_choices(k, &a);
 		break;
 	case KEY_TEXT:
+	case KEY_SECRET:
 	case KEY_UUID:
 		snprintf(a.text, sizeof(a.text), "%s", k->form);
 		break;

@@ -15,7 +15,9 @@ enum key_type {
 	KEY_BOOL,     /* true or false */
 	KEY_TEXT,     /* text */
 	KEY_SERVICE,  /* a port number, as text or integer; kept as text */
+	KEY_SECRET,   /* text that is not shown to anybody */
 	KEY_CHOICE,   /* text, one of several words; kept as their index */
+	KEY_CHOICES,  /* a list of such words, each once, best first; kept as uint8_t */
 	KEY_UUID,     /* text */
 	KEY_TEXTS,    /* a list of texts */
 	KEY_PORT_IDS, /* a list of integers */

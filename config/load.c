@@ -193,6 +193,14 @@ int config_load(const char *file, struct config **ret, struct config_diag *diag)
 	return 0;
 }
 
+const struct config_host *config_host(const struct config *c, const char *nqn)
+{
+	for (size_t i = 0; i < c->nhosts; i++)
+		if (strcmp(c->hosts[i].nqn, nqn) == 0)
+			return &c->hosts[i];
+	return NULL;
+}
+
 void config_free(struct config *c)
 {
 	if (!c)

@@ -100,6 +100,11 @@ static int wrong_number(struct parse *p, const struct slot *t, const config_sett
 static int wrong_text(struct parse *p, const struct slot *t, const config_setting_t *s,
 		      const char *why)
 {
+	if (t->key->type == KEY_SECRET) {
+		diag_what(p->diag, p->file, line_of(s), "%s key \"%s\": %s", t->group->name,
+			  t->key->name, why);
+		return fix_allowed(p, t->key);
+	}
 	diag_what(p->diag, p->file, line_of(s), "%s key \"%s\" %s \"%s\": %s", t->group->name,
 		  t->key->name, s == t->setting ? "is" : "holds",
 		  quote(config_setting_get_string(s)).text, why);
@@ -217,6 +222,17 @@ static int parse_string(struct parse *p, const struct slot *t)
 	return err;
 }
 
+/* libconfig frees its copy without wiping it. */
+static int parse_secret(struct parse *p, const struct slot *t)
+{
+	int err = parse_string(p, t);
+	const char *text = config_setting_get_string(t->setting);
+
+	if (text)
+		explicit_bzero((char *)(uintptr_t)text, strlen(text));
+	return err;
+}
+
 static int parse_service(struct parse *p, const struct slot *t)
 {
 	const config_setting_t *s = t->setting;
@@ -247,17 +263,28 @@ static int parse_service(struct parse *p, const struct slot *t)
 	return 0;
 }
 
-static int parse_choice(struct parse *p, const struct slot *t)
+static int get_choice(struct parse *p, const struct slot *t, const config_setting_t *s,
+		      unsigned int *ret)
 {
-	if (config_setting_type(t->setting) != CONFIG_TYPE_STRING)
-		return wrong_type(p, t, t->setting);
+	if (config_setting_type(s) != CONFIG_TYPE_STRING)
+		return wrong_type(p, t, s);
 	for (unsigned int i = 0; t->key->choices[i]; i++) {
-		if (strcmp(config_setting_get_string(t->setting), t->key->choices[i]) == 0) {
-			key_set_number(t->key, t->obj, i);
+		if (strcmp(config_setting_get_string(s), t->key->choices[i]) == 0) {
+			*ret = i;
 			return 0;
 		}
 	}
-	return wrong_text(p, t, t->setting, "there is no such choice");
+	return wrong_text(p, t, s, "there is no such choice");
+}
+
+static int parse_choice(struct parse *p, const struct slot *t)
+{
+	unsigned int value = 0;
+	int err = get_choice(p, t, t->setting, &value);
+
+	if (!err)
+		key_set_number(t->key, t->obj, value);
+	return err;
 }
 
 static int parse_uuid(struct parse *p, const struct slot *t)
@@ -321,6 +348,34 @@ static int parse_texts(struct parse *p, const struct slot *t)
 	set_pointer(t, texts);
 	*list_count(t) = n;
 	return err;
+}
+
+static int parse_choices(struct parse *p, const struct slot *t)
+{
+	size_t n = 0;
+	int err = count_elements(p, t, &n);
+
+	if (err)
+		return err;
+
+	uint8_t *values = arena_alloc(&p->c->arena, n, sizeof(*values));
+
+	if (!values)
+		return diag_nomem(p->diag, p->file);
+	for (size_t i = 0; i < n; i++) {
+		const config_setting_t *s = config_setting_get_elem(t->setting, (unsigned int)i);
+		unsigned int value = 0;
+
+		err = get_choice(p, t, s, &value);
+		if (err)
+			return err;
+		if (memchr(values, (int)value, i))
+			return wrong_text(p, t, s, "it is there twice");
+		values[i] = (uint8_t)value;
+	}
+	set_pointer(t, values);
+	*list_count(t) = n;
+	return 0;
 }
 
 static int parse_port_ids(struct parse *p, const struct slot *t)
@@ -394,6 +449,7 @@ static int (*const parsers[KEY_NTYPES])(struct parse *, const struct slot *) = {
 	[KEY_BOOL] = parse_bool,         [KEY_TEXT] = parse_string,
 	[KEY_SERVICE] = parse_service,   [KEY_CHOICE] = parse_choice,
 	[KEY_UUID] = parse_uuid,         [KEY_TEXTS] = parse_texts,
+	[KEY_SECRET] = parse_secret,     [KEY_CHOICES] = parse_choices,
 	[KEY_PORT_IDS] = parse_port_ids, [KEY_GROUP] = parse_subgroup,
 	[KEY_GROUPS] = parse_groups,
 };
@@ -466,6 +522,11 @@ static struct quoted quote_line(const char *text, unsigned int line)
 	}
 	text += strspn(text, " \t");
 	snprintf(copy, sizeof(copy), "%.*s", (int)strcspn(text, "\r\n"), text);
+
+	char *secret = strstr(copy, "DHHC-");
+
+	if (secret)
+		strcpy(secret, "...");
 	return quote(copy);
 }
 

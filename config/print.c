@@ -7,7 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void print_group(const struct group *g, const void *obj, int indent, FILE *out);
+/* Stands for a secret that is not shown: config_load() refuses it. */
+#define HIDDEN "DHHC-1:hidden:"
+
+struct print {
+	FILE *out;
+	bool secrets;
+};
+
+static void print_group(const struct print *p, const struct group *g, const void *obj, int indent);
 
 static void print_text(const char *text, FILE *out)
 {
@@ -39,12 +47,23 @@ static void print_port_ids(const uint16_t *ids, size_t n, FILE *out)
 	fputs(" )", out);
 }
 
-static void print_groups(const struct group *g, const char *objs, size_t n, int indent, FILE *out)
+static void print_choices(const struct key *k, const uint8_t *values, size_t n, FILE *out)
 {
+	fputs("( ", out);
+	for (size_t i = 0; i < n; i++)
+		fprintf(out, "%s\"%s\"", i ? ", " : "", k->choices[values[i]]);
+	fputs(" )", out);
+}
+
+static void print_groups(const struct print *p, const struct group *g, const char *objs, size_t n,
+			 int indent)
+{
+	FILE *out = p->out;
+
 	fputs("(\n", out);
 	for (size_t i = 0; i < n; i++) {
 		fprintf(out, "%*s", indent + 4, "");
-		print_group(g, objs + i * g->size, indent + 4, out);
+		print_group(p, g, objs + i * g->size, indent + 4);
 		fputs(i + 1 < n ? ",\n" : "\n", out);
 	}
 	fprintf(out, "%*s)", indent, "");
@@ -71,11 +90,13 @@ static bool is_set(const struct key *k, const void *obj)
 {
 	switch (k->type) {
 	case KEY_TEXT:
+	case KEY_SECRET:
 	case KEY_SERVICE:
 		return get_pointer(k, obj);
 	case KEY_UUID:
 		return *((const char *)obj + k->off2);
 	case KEY_TEXTS:
+	case KEY_CHOICES:
 	case KEY_PORT_IDS:
 	case KEY_GROUPS:
 		return get_count(k, obj) > 0;
@@ -97,8 +118,10 @@ static void print_uuid(const struct key *k, const void *obj, FILE *out)
 	print_text(text, out);
 }
 
-static void print_value(const struct key *k, const void *obj, int indent, FILE *out)
+static void print_value(const struct print *p, const struct key *k, const void *obj, int indent)
 {
+	FILE *out = p->out;
+
 	switch (k->type) {
 	case KEY_INT:
 		fprintf(out, "%" PRIu64, key_number(k, obj));
@@ -113,8 +136,14 @@ static void print_value(const struct key *k, const void *obj, int indent, FILE *
 	case KEY_SERVICE:
 		print_text(get_pointer(k, obj), out);
 		break;
+	case KEY_SECRET:
+		print_text(p->secrets ? get_pointer(k, obj) : HIDDEN, out);
+		break;
 	case KEY_CHOICE:
 		print_text(k->choices[key_number(k, obj)], out);
+		break;
+	case KEY_CHOICES:
+		print_choices(k, get_pointer(k, obj), get_count(k, obj), out);
 		break;
 	case KEY_UUID:
 		print_uuid(k, obj, out);
@@ -126,44 +155,46 @@ static void print_value(const struct key *k, const void *obj, int indent, FILE *
 		print_port_ids(get_pointer(k, obj), get_count(k, obj), out);
 		break;
 	case KEY_GROUP:
-		print_group(k->group, obj, indent, out);
+		print_group(p, k->group, obj, indent);
 		break;
 	case KEY_GROUPS:
-		print_groups(k->group, get_pointer(k, obj), get_count(k, obj), indent, out);
+		print_groups(p, k->group, get_pointer(k, obj), get_count(k, obj), indent);
 		break;
 	}
 }
 
 /* Of keys that are fixed, or all. */
-static void print_some_keys(const struct group *g, const void *obj, bool fixed, int indent,
-			    FILE *out)
+static void print_some_keys(const struct print *p, const struct group *g, const void *obj,
+			    bool fixed, int indent)
 {
 	for (size_t i = 0; i < g->nkeys; i++) {
 		const struct key *k = &g->keys[i];
 
 		if (!is_set(k, obj) || (fixed && !k->fixed))
 			continue;
-		fprintf(out, "%*s%s = ", indent, "", k->name);
-		print_value(k, obj, indent, out);
-		fputs(";\n", out);
+		fprintf(p->out, "%*s%s = ", indent, "", k->name);
+		print_value(p, k, obj, indent);
+		fputs(";\n", p->out);
 	}
 }
 
-static void print_keys(const struct group *g, const void *obj, int indent, FILE *out)
+static void print_keys(const struct print *p, const struct group *g, const void *obj, int indent)
 {
-	print_some_keys(g, obj, false, indent, out);
+	print_some_keys(p, g, obj, false, indent);
 }
 
-static void print_group(const struct group *g, const void *obj, int indent, FILE *out)
+static void print_group(const struct print *p, const struct group *g, const void *obj, int indent)
 {
-	fputs("{\n", out);
-	print_keys(g, obj, indent + 4, out);
-	fprintf(out, "%*s}", indent, "");
+	fputs("{\n", p->out);
+	print_keys(p, g, obj, indent + 4);
+	fprintf(p->out, "%*s}", indent, "");
 }
 
-void config_print(const struct config *c, FILE *out)
+void config_print(const struct config *c, FILE *out, bool keys)
 {
-	print_keys(&group_file, c, 0, out);
+	const struct print p = { out, keys };
+
+	print_keys(&p, &group_file, c, 0);
 }
 
 /* What is fixed, as text; NULL: no memory. */
@@ -171,12 +202,12 @@ static char *fixed_text(const struct config *c)
 {
 	char *text = NULL;
 	size_t len;
-	FILE *out = open_memstream(&text, &len);
+	const struct print p = { open_memstream(&text, &len), false };
 
-	if (!out)
+	if (!p.out)
 		return NULL;
-	print_some_keys(&group_file, c, true, 0, out);
-	if (fclose(out) == 0)
+	print_some_keys(&p, &group_file, c, true, 0);
+	if (fclose(p.out) == 0)
 		return text;
 	free(text);
 	return NULL;

@@ -29,6 +29,10 @@ const char *ascii_wrong(const char *text);
 /* Processors such as "2-5,8", below 1024. */
 const char *cpus_wrong(const char *text);
 
+/* A DH-HMAC-CHAP key; never quotes it. */
+const char *dhchap_key_wrong(const char *text);
+#define CONFIG_DHCHAP_TEXT_MAX 128 /* "DHHC-1:hh:", base64 of 64 + 4 bytes, ":" are 103 */
+
 /** uuid_parse() - 8-4-4-4-12 hexadecimal digits and nothing else. */
 bool uuid_parse(const char *text, uint8_t uuid[16]);
 

@@ -43,7 +43,7 @@ struct daemon {
 struct options {
 	const char *config;
 	enum log_level level;
-	bool check, print, p2p, json;
+	bool check, print, keys, p2p, json;
 };
 
 /* ---- command line -----------------------------------------------------------------------------
@@ -61,7 +61,10 @@ static const struct option_help {
 	  "check the configuration, touch no device, exit 0 or 1" },
 	{ { "print-config", no_argument, NULL, 'p' },
 	  NULL,
-	  "print the configuration in effect, defaults filled in" },
+	  "print the configuration in effect, defaults filled in, without keys" },
+	{ { "with-keys", no_argument, NULL, 'k' },
+	  NULL,
+	  "with --print-config: secret keys too, so that it can be loaded" },
 	{ { "p2p", no_argument, NULL, 'P' },
 	  NULL,
 	  "prove every path between CMB, RNICs and drives, print the table, exit" },
@@ -113,6 +116,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 			o->check = true;
 		else if (c == 'p')
 			o->print = true;
+		else if (c == 'k')
+			o->keys = true;
 		else if (c == 'P')
 			o->p2p = true;
 		else if (c == 'j')
@@ -684,7 +689,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	if (o.print)
-		config_print(d.conf, stdout);
+		config_print(d.conf, stdout, o.keys);
 	if (o.check || o.print) {
 		config_free(d.conf);
 		return EXIT_OK;

@@ -189,7 +189,13 @@ static void refuse_path(const char *path, int want, unsigned int line, const cha
 #define HOST         "\"nqn.2024-01.org.example:h\""
 #define A20          "aaaaaaaaaaaaaaaaaaaa"
 #define A199         A20 A20 A20 A20 A20 A20 A20 A20 A20 "aaaaaaaaaaaaaaaaaaa"
-#define NQN_223      "nqn.2024-01.org.example:" A199
+#define KEY_32       "DHHC-1:00:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:"
+#define KEY_48       "DHHC-1:02:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vcSEgBQ==:"
+#define KEY_64                                                                                     \
+	"DHHC-1:03:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P4zODhA=:"
+#define KEY_CTRL   "DHHC-1:01:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj/jBqb2:"
+#define WITH(body) PORT SUB "hosts = ( { nqn = " HOST ";\n" body " } );"
+#define NQN_223    "nqn.2024-01.org.example:" A199
 
 /* clang-format off */
 static const struct wrong {
@@ -333,6 +339,22 @@ static const struct wrong {
 	{ 2, "nobody could connect to subsystem \"nqn.2024-01.org.example:a\"", "set allowed_hosts = ( \"nqn...\" ), or allow_any_host = true", PORT "subsystems = ( { nqn = \"nqn.2024-01.org.example:a\"; } );" },
 	{ 2, "nobody could connect", "allow_any_host = true", PORT "subsystems = ( { nqn = \"nqn.2024-01.org.example:a\"; allowed_hosts = ( ); } );" },
 	{ 2, "allowed host nqn.2024-01.org.example:h is given twice", "remove one", PORT "subsystems = ( { nqn = \"nqn.2024-01.org.example:a\"; allowed_hosts = ( " HOST ", " HOST " ); } );" },
+	/* hosts; a key is never quoted */
+	{ 1, "this host has no \"nqn\"", "nqn.yyyy-mm", "hosts = ( { } );" },
+	{ 1, "host key \"dhchap_secret\" is unknown", "did you mean \"dhchap_key\"?", "hosts = ( { dhchap_secret = \"\"; } );" },
+	{ 4, "host key \"dhchap_key\": it does not start with \"DHHC-1:\"", "as \"nvme gen-dhchap-key\" makes it", WITH("dhchap_key = \"secret\";") },
+	{ 4, "host key \"dhchap_key\": its checksum does not fit", "makes it", WITH("dhchap_key = \"DHHC-1:00:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KAiaR:\";") },
+	{ 4, "host key \"dhchap_key\": it does not end", "makes it", WITH("dhchap_key = \"DHHC-1:00:\";") },
+	{ 4, "host key \"dhchap_key\": it is longer than 128 bytes", "makes it", WITH("dhchap_key = \"" NQN_223 "\";") },
+	{ 4, "host key \"dhchap_key\" is an integer", "makes it", WITH("dhchap_key = 1;") },
+	{ 4, "a comma stands before", "remove", WITH("dhchap_hash = ( \"sha256\", );") },
+	{ 4, "dhchap_hash\" holds \"md5\": there is no such choice", "a list of \"sha256\", \"sha384\", \"sha512\"", WITH("dhchap_hash = ( \"md5\" );") },
+	{ 5, "dhchap_hash\" holds \"sha256\": it is there twice", "a list of", WITH("dhchap_hash = ( \"sha256\",\n\"sha256\" );") },
+	{ 4, "dhchap_dhgroup\" has 0 elements", "leave it out", WITH("dhchap_dhgroup = ( );") },
+	{ 4, "dhchap_dhgroup\" is a text", "a list of \"null\", \"ffdhe2048\"", WITH("dhchap_dhgroup = \"null\";") },
+	{ 3, "host \"nqn.2024-01.org.example:h\" has both dhchap_key and dhchap_key_file", "remove one", WITH("dhchap_key = \"" KEY_32 "\"; dhchap_key_file = \"/x\";") },
+	{ 3, "has a dhchap_ctrl_key and no dhchap_key", "add dhchap_key", WITH("dhchap_ctrl_key = \"" KEY_32 "\";") },
+	{ 4, "host nqn nqn.2024-01.org.example:h is given twice", "remove one", PORT SUB "hosts = ( { nqn = " HOST "; },\n{ nqn = " HOST "; } );" },
 	/* the file as text */
 	{ 2, "the \"(\" here is never closed", "add the closing", "\nports = ( { id = 1; }\n" },
 	{ 3, "a \")\" where the \"{\" of line 2 is open", "close the inner", "ports = (\n{ id = 1;\n);" },
@@ -423,6 +445,9 @@ static const char *const goods[] = {
 	PORT "subsystems = ( { nqn = \"nqn.2024-01.org.example:\" \"joined\"; allowed_hosts = [ " HOST ", \"nqn.2014-08.org.nvmexpress:uuid:\"\n\"0d1c2b3a-4f5e-4678-9abc-def012345678\" ]; ports = [ 1 ]; } );",
 	"daemon = { window_size = \"2097148K\"; host_memory = \"1073741824\"; cmb_reserve = \"4096\"; max_transfer = \"4K\"; keep_alive_max_ms = 2147483647; };" PORT SUB,
 	PORT "subsystems = ( { nqn = \"" NQN_223 "\"; serial = \"" A20 "\"; model = \" ~\\\"" A20 "\"; allowed_hosts = ( \"" NQN_223 "\" ); } );",
+	WITH(""),
+	WITH("dhchap_key = \"" KEY_32 "\"; dhchap_ctrl_key = \"" KEY_CTRL "\";"),
+	WITH("dhchap_key = \"" KEY_48 "\"; dhchap_hash = ( \"sha512\", \"sha256\" ); dhchap_dhgroup = [ \"ffdhe8192\" ];"),
 	PORT NS("{ nsid = 1024; device = \"/a\"; cmb = \"require\"; uuid = \"6F1E0F5C-3F0A-4A35-9D0E-3F7C3F1C2B11\"; }"),
 	PORT PASS("passthrough = \"/dev/nvme10\";"),
 	PORT PASS("passthrough = \"0000:3f:1f.7\"; passthrough_vendor_admin = true; cmb = \"require\";"),
@@ -494,6 +519,28 @@ static void same_subsystem(const struct config_subsystem *a, const struct config
 	same_passthrough(a, b);
 }
 
+static void same_key(const struct config_dhchap_key *a, const struct config_dhchap_key *b)
+{
+	ck_assert_uint_eq(a->len, b->len);
+	ck_assert_uint_eq(a->hash, b->hash);
+	ck_assert_mem_eq(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+static void same_host(const struct config_host *a, const struct config_host *b)
+{
+	same_text(a->nqn, b->nqn);
+	same_text(a->dhchap_key, b->dhchap_key);
+	same_text(a->dhchap_key_file, b->dhchap_key_file);
+	same_text(a->dhchap_ctrl_key, b->dhchap_ctrl_key);
+	same_text(a->dhchap_ctrl_key_file, b->dhchap_ctrl_key_file);
+	ck_assert_uint_eq(a->ndhchap_hashes, b->ndhchap_hashes);
+	ck_assert_mem_eq(a->dhchap_hashes, b->dhchap_hashes, a->ndhchap_hashes);
+	ck_assert_uint_eq(a->ndhchap_dhgroups, b->ndhchap_dhgroups);
+	ck_assert_mem_eq(a->dhchap_dhgroups, b->dhchap_dhgroups, a->ndhchap_dhgroups);
+	same_key(&a->host_key, &b->host_key);
+	same_key(&a->ctrl_key, &b->ctrl_key);
+}
+
 static void same_model(const struct config *a, const struct config *b)
 {
 	ck_assert_uint_eq(a->window_size, b->window_size);
@@ -516,19 +563,27 @@ static void same_model(const struct config *a, const struct config *b)
 	ck_assert_uint_eq(a->nsubsystems, b->nsubsystems);
 	for (size_t i = 0; i < a->nsubsystems; i++)
 		same_subsystem(&a->subsystems[i], &b->subsystems[i]);
+	ck_assert_uint_eq(a->nhosts, b->nhosts);
+	for (size_t i = 0; i < a->nhosts; i++)
+		same_host(&a->hosts[i], &b->hosts[i]);
 }
 
 /* What config_print() writes, in memory the caller frees. */
-static char *printed(const struct config *c)
+static char *print_model(const struct config *c, bool keys)
 {
 	char *text;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
 
 	ck_assert_ptr_nonnull(f);
-	config_print(c, f);
+	config_print(c, f, keys);
 	fclose(f);
 	return text;
+}
+
+static char *printed(const struct config *c)
+{
+	return print_model(c, true);
 }
 
 static void round_trip(const struct config *c)
@@ -733,6 +788,181 @@ START_TEST(the_example_shows_every_key)
 
 	shows_keys(text, &group_file);
 	free(text);
+}
+END_TEST
+
+/* ---- keys of hosts ------------------------------------------------------------------------ */
+
+#define BASE "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR"
+#define REST ":00:" BASE ":"
+
+static unsigned int line_in(const char *text, const char *what)
+{
+	const char *end = strstr(text, what);
+	unsigned int line = 1;
+
+	ck_assert_ptr_nonnull(end);
+	for (; text < end; text++)
+		line += *text == '\n';
+	return line;
+}
+
+static const struct key_row {
+	const char *text;
+	uint8_t len, hash;
+	const char *wrong; /* NULL: it is good */
+} key_rows[] = {
+	{ KEY_32, 32, 0, NULL },
+	{ KEY_48, 48, 2, NULL },
+	{ KEY_64, 64, 3, NULL },
+	{ KEY_CTRL, 32, 1, NULL },
+	{ "", 0, 0, "does not start" },
+	{ "DHHC-", 0, 0, "does not start" },
+	{ "DHHC-2" REST, 0, 0, "does not start" },
+	{ "dhhc-1" REST, 0, 0, "does not start" },
+	{ "DHHC-1:", 0, 0, "no hash" },
+	{ "DHHC-1:0", 0, 0, "no hash" },
+	/* 10 */
+	{ "DHHC-1:04:" BASE ":", 0, 0, "no hash" },
+	{ "DHHC-1:10:" BASE ":", 0, 0, "no hash" },
+	{ "DHHC-1:0:" BASE ":", 0, 0, "no hash" },
+	{ "DHHC-1:00:" BASE, 0, 0, "does not end" },
+	{ "DHHC-1:00:" BASE ":x", 0, 0, "does not end" },
+	{ "DHHC-1:00:" BASE "::", 0, 0, "does not end" },
+	{ "DHHC-1:00::", 0, 0, "no base64" },
+	{ "DHHC-1:00:AAA:", 0, 0, "no base64" },
+	{ "DHHC-1:00:" BASE "A:", 0, 0, "no base64" },
+	{ "DHHC-1:00: " BASE "AAA:", 0, 0, "no base64" },
+	/* 20 */
+	{ "DHHC-1:00:" BASE "=AAA:", 0, 0, "no base64" },
+	{ "DHHC-1:00:" BASE BASE ":", 0, 0, "no base64" },
+	{ "DHHC-1:00:AA==:", 0, 0, "not 32, 48 or 64" },
+	{ "DHHC-1:00:AB==:", 0, 0, "no base64" },
+	{ "DHHC-1:00:" BASE "AAAA:", 0, 0, "not 32, 48 or 64" },
+	{ "DHHC-1:00:====:", 0, 0, "no base64" },
+	{ "DHHC-1:00:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KAiaR:", 0, 0, "checksum" },
+	/* one that nvme-cli made, from libnvme's issue 1087 */
+	{ "DHHC-1:00:I5cApohpALDlFqz+gGwbq4PYTwFznfHwzjn6nFBZc7uc7QhK:", 32, 0, NULL },
+};
+
+START_TEST(keys_as_text)
+{
+	const struct key_row *row = &key_rows[_i];
+	struct config_dhchap_key k = { .len = 7 };
+	const char *why = config_dhchap_key(row->text, &k);
+
+	ck_assert_int_eq(!why, !row->wrong);
+	if (why) {
+		ck_assert_msg(strstr(why, row->wrong), "%s", why);
+		ck_assert_uint_eq(k.len, 7);
+		return;
+	}
+	ck_assert_uint_eq(k.len, row->len);
+	ck_assert_uint_eq(k.hash, row->hash);
+	for (unsigned int i = 0; i < 64 && strcmp(row->text, KEY_64) == 0; i++)
+		ck_assert_uint_eq(k.bytes[i], i);
+}
+END_TEST
+
+START_TEST(keys_are_not_printed_unasked)
+{
+	struct config *c =
+		load_text(WITH("dhchap_key = \"" KEY_32 "\"; dhchap_ctrl_key = \"" KEY_CTRL "\";"));
+	char *text = print_model(c, false);
+
+	ck_assert_ptr_null(strstr(text, "AAEC"));
+	ck_assert_ptr_null(strstr(text, "ICEi"));
+	/* a host that needs no key is not what comes of it */
+	put("main.conf", text);
+	refuse_path(main_path, -EINVAL, line_in(text, "dhchap_key"), "host key \"dhchap_key\"",
+		    "makes it");
+	free(text);
+	config_free(c);
+}
+END_TEST
+
+START_TEST(no_key_is_quoted_in_an_error)
+{
+	put("main.conf", WITH("dhchap_key = \"" KEY_32 "\" = \"" KEY_CTRL "\";"));
+	refuse_path(main_path, -EINVAL, 4, "syntax error", "look");
+	ck_assert_ptr_null(strstr(diag.what, "AAEC"));
+}
+END_TEST
+
+static const struct key_file {
+	mode_t mode;
+	uid_t owner;
+	const char *text;
+	const char *wrong; /* NULL: it is good */
+	const char *fix;
+} key_files[] = {
+	{ 0600, 0, KEY_32 "\n", NULL, NULL },
+	{ 0400, 0, KEY_32, NULL, NULL },
+	{ 0700, 0, KEY_32 " \r\n\n", NULL, NULL },
+	{ 0640, 0, KEY_32, "others than its owner", "chmod 600" },
+	{ 0604, 0, KEY_32, "others than its owner", "chmod 600" },
+	{ 0620, 0, KEY_32, "others than its owner", "chmod 600" },
+	{ 0601, 0, KEY_32, "others than its owner", "chmod 600" },
+	{ 0600, 12345, KEY_32, "belongs to user 12345", "give it to root" },
+	{ 0600, 0, "", "holds no key: it does not start", "one line" },
+	{ 0600, 0, "# the key\n" KEY_32, "holds no key: it does not start", "one line" },
+	{ 0600, 0, KEY_32 "\n" KEY_32, "holds no key: it does not end", "one line" },
+	{ 0600, 0, A199 A199, "holds no key", "one line" },
+};
+
+START_TEST(keys_in_files)
+{
+	const struct key_file *row = &key_files[_i];
+	char text[1024];
+	struct config *c;
+
+	if (row->owner && geteuid() != 0)
+		return; /* nobody else can give a file away */
+	put("key", row->text);
+	ck_assert_int_eq(chmod(in_dir("key"), row->mode), 0);
+	if (row->owner)
+		ck_assert_int_eq(chown(in_dir("key"), row->owner, (gid_t)-1), 0);
+	snprintf(text, sizeof(text), WITH("dhchap_key_file = \"%s\";"), in_dir("key"));
+	put("main.conf", text);
+	if (row->wrong) {
+		ck_assert_int_eq(load_path(main_path, &c), -EINVAL);
+		ends_with(diag.file, "/key");
+		expect_diag(strstr(row->wrong, "no key") ? 1 : 0, row->wrong, row->fix);
+		ck_assert_ptr_null(strstr(diag.what, "AAEC"));
+		return;
+	}
+	c = load_good(main_path);
+	ck_assert_uint_eq(c->hosts[0].host_key.len, 32);
+	ck_assert_uint_eq(c->hosts[0].host_key.bytes[31], 31);
+	round_trip(c);
+	ck_assert_ptr_eq(config_host(c, "nqn.2024-01.org.example:h"), &c->hosts[0]);
+	ck_assert_ptr_null(config_host(c, "nqn.2024-01.org.example:H"));
+	config_free(c);
+}
+END_TEST
+
+START_TEST(a_key_file_is_no_link_nor_folder_nor_fifo)
+{
+	char text[1024];
+	struct config *c;
+
+	put("real", KEY_32);
+	ck_assert_int_eq(chmod(in_dir("real"), 0600), 0);
+	ck_assert_int_eq(symlink("real", in_dir("key")), 0);
+	snprintf(text, sizeof(text), WITH("dhchap_key_file = \"%s\";"), in_dir("key"));
+	put("main.conf", text);
+	ck_assert_int_eq(load_path(main_path, &c), -EINVAL);
+	expect_diag(0, "it is a symbolic link", "check the path");
+	unlink(in_dir("key"));
+	ck_assert_int_eq(load_path(main_path, &c), -ENOENT);
+	expect_diag(0, "cannot be read: No such file", "check the path");
+	put_folder("key");
+	ck_assert_int_eq(load_path(main_path, &c), -EINVAL);
+	expect_diag(0, "is no regular file", "give a regular file");
+	rmdir(in_dir("key"));
+	ck_assert_int_eq(mkfifo(in_dir("key"), 0600), 0);
+	ck_assert_int_eq(load_path(main_path, &c), -EINVAL);
+	expect_diag(0, "is no regular file", "give a regular file");
 }
 END_TEST
 
@@ -1361,6 +1591,11 @@ static void add_texts(Suite *s)
 	tcase_add_test(tc, the_example_loads);
 	tcase_add_test(tc, the_example_shows_every_key);
 	tc = tcase(s, "rules");
+	tcase_add_loop_test(tc, keys_as_text, 0, (int)(sizeof(key_rows) / sizeof(key_rows[0])));
+	tcase_add_test(tc, keys_are_not_printed_unasked);
+	tcase_add_test(tc, no_key_is_quoted_in_an_error);
+	tcase_add_loop_test(tc, keys_in_files, 0, (int)(sizeof(key_files) / sizeof(key_files[0])));
+	tcase_add_test(tc, a_key_file_is_no_link_nor_folder_nor_fifo);
 	tcase_add_test(tc, every_row_is_sound);
 	tcase_add_loop_test(tc, rules_for_texts, 0, COUNT(text_rules));
 	tcase_add_loop_test(tc, sizes_with_units, 0, COUNT(sizes));
