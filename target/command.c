@@ -41,6 +41,11 @@ const struct command fabrics_commands[256] = {
 	[FC_DISCONNECT] = { "disconnect", DATA_NONE, CMD_BEFORE_EN, 0, NULL, disconnect_execute },
 	[FC_PROPERTY_GET] = { "property-get", DATA_NONE, CMD_DISCOVERY | CMD_BEFORE_EN, 0, NULL,
 			      property_get },
+	[FC_AUTH_SEND] = { "authentication-send", DATA_H2C,
+			   CMD_DISCOVERY | CMD_BEFORE_EN | CMD_AUTH, 0, auth_length, auth_execute },
+	[FC_AUTH_RECEIVE] = { "authentication-receive", DATA_C2H,
+			      CMD_DISCOVERY | CMD_BEFORE_EN | CMD_AUTH, 0, auth_length,
+			      auth_execute },
 };
 
 static const struct command *table_of(const struct nvmf_queue *q)
@@ -78,6 +83,9 @@ static uint16_t check_state(const struct nvmf_queue *q, const struct command *cm
 	case QUEUE_LIVE:
 		break;
 	}
+	if (__atomic_load_n(&q->unauthenticated, __ATOMIC_RELAXED) &&
+	    !(cmd && cmd->flags & CMD_AUTH))
+		return NVME_AUTH_REQUIRED | NVME_DNR;
 	if (!cmd)
 		return NVME_INVALID_OPCODE | NVME_DNR;
 	if (cmd->flags & CMD_NO_CTRL) /* a second Connect */

@@ -224,7 +224,18 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 				 data->hostnqn, q->remote_address, s->nqn);
 		return NVME_CONNECT_INVALID_HOST | NVME_DNR;
 	}
-	return is_admin(q) ? connect_admin(req, sqe, data, s) : connect_io(req, data, s);
+
+	bool must_authenticate;
+	uint16_t status;
+
+	if (auth_prepare(q, data->hostnqn, &must_authenticate))
+		return NVME_INTERNAL_ERROR;
+	status = is_admin(q) ? connect_admin(req, sqe, data, s) : connect_io(req, data, s);
+	if (!status && must_authenticate) {
+		auth_begin(q, data->hostnqn, data->subsysnqn);
+		req->cqe.dw0 = put32(get32(req->cqe.dw0) | CONNECT_ATR);
+	}
+	return status;
 }
 
 /* In the queue's reactor, which may have closed it meanwhile: nvmf_queue_fini() unbinds it then. */

@@ -239,6 +239,8 @@ void nvmf_queue_init(struct nvmf_queue *q)
 	q->fusing = FUSING_NONE;
 	q->fused_first = NULL;
 	TAILQ_INIT(&q->half_pairs);
+	q->auth = NULL;
+	q->unauthenticated = false;
 	q->alive = false;
 	q->disconnect_posted = false;
 	q->sqsize = 0;
@@ -285,6 +287,7 @@ void nvmf_queue_fini(struct nvmf_queue *q)
 	struct controller *c = q->ctrl;
 
 	assert(q->state == QUEUE_CLOSING);
+	auth_end(q);
 	if (!c)
 		return;
 	q->ctrl = NULL;

@@ -6,6 +6,7 @@
 
 #include "target/backend.h"
 #include "target/target.h"
+#include "target/worker.h"
 
 #include <uuid.h>
 
@@ -188,6 +189,8 @@ struct target {
 	unsigned int nretiring; /* namespaces and subsystems that are going away */
 	struct refused refused[REFUSED_MAX];
 	unsigned int next_refused;
+	struct worker *worker; /* NULL: not needed yet */
+	uint32_t auth_seqnum;  /* of authentication; 0: none yet */
 	struct controller *by_cntlid[CNTLID_MAX + 1];
 };
 
@@ -200,6 +203,7 @@ enum {
 	CMD_NO_CTRL = 1 << 3,   /* allowed before Connect */
 	CMD_CPU_DATA = 1 << 4,  /* the CPU reads or makes the payload: host memory */
 	CMD_WRITES = 1 << 5,    /* changes blocks: waits while they are locked */
+	CMD_AUTH = 1 << 6,      /* allowed on a queue that must authenticate first */
 };
 
 /* Commands Supported and Effects data structure: Base 5.1.12.1.6 */
@@ -353,6 +357,8 @@ void connect_finish(struct nvmf_req *req);
 void disconnect_execute(struct nvmf_req *req);
 void property_get(struct nvmf_req *req);
 void property_set(struct nvmf_req *req);
+uint16_t auth_length(struct nvmf_req *req, uint32_t *ret_len);
+void auth_execute(struct nvmf_req *req);
 
 /* The controller's data structure for any kind of subsystem; @buf is zeroed. */
 uint16_t identify_controller(struct nvmf_req *req, void *buf);
@@ -416,6 +422,16 @@ void controller_disconnect(struct controller *c);
 void async_event_request(struct nvmf_req *req);
 void keep_alive(struct nvmf_req *req);
 void abort_command(struct nvmf_req *req);
+
+/* authenticate.c: a Connect command of host @hostnqn is about to be accepted. *@ret_required: with
+ * its key; then auth_begin() follows if it is. Control thread. Return: 0 or -ENOMEM. */
+__attribute__((warn_unused_result)) int auth_prepare(struct nvmf_queue *q, const char *hostnqn,
+						     bool *ret_required);
+/* The queue is bound to its controller, and its host must authenticate before anything else; the
+ * names as the Connect command has them. */
+void auth_begin(struct nvmf_queue *q, const char *hostnqn, const char *subnqn);
+/* The queue goes away. */
+void auth_end(struct nvmf_queue *q);
 
 /* connect.c: an I/O queue of the controller is gone: if that was the last, a reset is over. */
 void io_queue_gone(struct controller *c);

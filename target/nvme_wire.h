@@ -119,6 +119,8 @@ enum {
 	FC_PROPERTY_SET = 0x00,
 	FC_CONNECT = 0x01,
 	FC_PROPERTY_GET = 0x04,
+	FC_AUTH_SEND = 0x05,
+	FC_AUTH_RECEIVE = 0x06,
 	FC_DISCONNECT = 0x08,
 };
 
@@ -132,6 +134,7 @@ struct nvmf_connect_sqe {
 };
 static_assert(sizeof(struct nvmf_connect_sqe) == 64, "Base 6.3");
 enum { CATTR_DISABLE_SQFLOW = 1 << 2 };
+#define CONNECT_ATR (1u << 17) /* in dword 0 of the response: authenticate with a transaction */
 
 /* Controller IDs with a meaning: Base 3.1.1.1 */
 enum { CNTLID_ANY_STATIC = 0xfffe, CNTLID_DYNAMIC = 0xffff };
@@ -152,6 +155,99 @@ struct nvmf_property_sqe {
 	uint8_t rsvd2[8];
 };
 static_assert(sizeof(struct nvmf_property_sqe) == 64, "Base 6.5, 6.6");
+
+struct nvmf_auth_sqe { /* Authentication Send and Receive */
+	uint8_t head[40];
+	uint8_t rsvd;
+	uint8_t spsp0, spsp1, secp;
+	le32 len; /* TL or AL: bytes */
+	uint8_t rsvd2[16];
+};
+static_assert(sizeof(struct nvmf_auth_sqe) == 64, "Base 6.1, 6.2");
+enum { AUTH_SECP = 0xe9, AUTH_SPSP = 0x01 };
+
+/* ---- authentication messages: Base 8.3.5.3 to 8.3.5.5 ---------------------------------------- */
+
+enum { AUTH_TYPE_COMMON = 0x00, AUTH_TYPE_DHCHAP = 0x01 };
+
+enum auth_id {
+	AUTH_ID_NEGOTIATE = 0x00, /* common; the others of DH-HMAC-CHAP */
+	AUTH_ID_CHALLENGE = 0x01,
+	AUTH_ID_REPLY = 0x02,
+	AUTH_ID_SUCCESS1 = 0x03,
+	AUTH_ID_SUCCESS2 = 0x04,
+	AUTH_ID_FAILURE2 = 0xf0, /* common */
+	AUTH_ID_FAILURE1 = 0xf1, /* common */
+};
+
+struct auth_header {
+	uint8_t type, id;
+	uint8_t rsvd[2];
+	le16 t_id;
+};
+static_assert(sizeof(struct auth_header) == 6, "");
+
+/* In a Negotiate message, for each protocol */
+struct auth_descriptor {
+	uint8_t authid; /* AUTH_TYPE_DHCHAP */
+	uint8_t rsvd;
+	uint8_t halen, dhlen;
+	uint8_t hash[30], dhgroup[30];
+};
+static_assert(sizeof(struct auth_descriptor) == 64, "Base 8.3.5.5.2");
+
+struct auth_negotiate {
+	struct auth_header h;
+	uint8_t sc_c, napd;
+	struct auth_descriptor d[];
+};
+static_assert(sizeof(struct auth_negotiate) == 8, "Base 8.3.5.5.2");
+
+struct auth_challenge {
+	struct auth_header h;
+	uint8_t hl, rsvd;
+	uint8_t hash, dhgroup;
+	le16 dhvlen;
+	le32 seqnum;
+	uint8_t cval[]; /* hl bytes; then dhvlen bytes of the DH exponential */
+};
+static_assert(sizeof(struct auth_challenge) == 16, "Base 8.3.5.5.3");
+
+struct auth_reply {
+	struct auth_header h;
+	uint8_t hl, rsvd;
+	uint8_t cvalid, rsvd2;
+	le16 dhvlen;
+	le32 seqnum;
+	uint8_t rval[]; /* hl bytes; then hl bytes of challenge, dhvlen bytes of the exponential */
+};
+static_assert(sizeof(struct auth_reply) == 16, "Base 8.3.5.5.4");
+
+struct auth_success1 {
+	struct auth_header h;
+	uint8_t hl, rsvd;
+	uint8_t rvalid;
+	uint8_t rsvd2[7];
+	uint8_t rval[]; /* hl bytes */
+};
+static_assert(sizeof(struct auth_success1) == 16, "Base 8.3.5.5.5");
+
+struct auth_failure {
+	struct auth_header h;
+	uint8_t reason, explanation;
+};
+static_assert(sizeof(struct auth_failure) == 8, "Base 8.3.5.4");
+enum { AUTH_REASON_FAILED = 1 };
+
+enum auth_explanation {
+	AUTH_FAILED = 1,
+	AUTH_PROTOCOL_UNUSABLE = 2,
+	AUTH_CONCAT_MISMATCH = 3,
+	AUTH_HASH_UNUSABLE = 4,
+	AUTH_DHGROUP_UNUSABLE = 5,
+	AUTH_INCORRECT_PAYLOAD = 6,
+	AUTH_INCORRECT_MESSAGE = 7,
+};
 
 /* ---- controller properties: Base 3.1.4 --------------------------------------------------------
  */
@@ -216,6 +312,7 @@ enum nvme_status {
 	NVME_CONNECT_INVALID_PARAM = 0x182,
 	NVME_CONNECT_INVALID_HOST = 0x184,
 	NVME_INVALID_QUEUE_TYPE = 0x185,
+	NVME_AUTH_REQUIRED = 0x191,
 
 	NVME_WRITE_FAULT = 0x280,
 	NVME_READ_ERROR = 0x281,

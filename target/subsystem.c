@@ -119,6 +119,7 @@ void target_destroy(struct target *t)
 	/* maybe about trouble; and removed namespaces wait for their reactors */
 	while (reactor_run_messages(control_reactor(t)) || t->nretiring)
 		;
+	worker_destroy(t->worker);
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		close_subsystem(t->subsystems[i]);
 	for (unsigned int i = 0; i < t->reactors->n; i++)

@@ -127,7 +127,8 @@ struct nvmf_queue {
 	uint16_t sqsize; /* entries */
 	uint16_t sqhd;
 	bool sqflow_disabled;
-	bool alive; /* atomic: there was a command since the keep alive timer looked */
+	bool alive;           /* atomic: there was a command since the keep alive timer looked */
+	bool unauthenticated; /* atomic: must authenticate first; the control thread clears it */
 	struct subsystem *subsys; /* NULL until Connect succeeded */
 	const struct ns_map *map; /* the namespaces it may use; replaced by the control thread */
 	uint32_t in_capsule_len;
@@ -137,6 +138,7 @@ struct nvmf_queue {
 	ev_timer connect_timer;
 	/* private, control thread: */
 	struct controller *ctrl;      /* NULL until Connect succeeded */
+	struct queue_auth *auth;      /* NULL: nobody authenticates on it */
 	LIST_ENTRY(nvmf_queue) entry; /* in the controller */
 	struct message disconnect_message;
 	bool disconnect_posted;
