@@ -17,7 +17,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIMEOUT_S 120 /* of a transaction, where there is no keep alive timeout */
+/* Of a transaction, and for the host to begin one after Connect. Not the keep alive timeout, as in
+ * the kernel's target: the Linux host sends 5 s, and may take longer than that to load and test the
+ * code of a large group. As long as it waits for an answer. */
+#ifndef TIMEOUT_S
+#define TIMEOUT_S 60
+#endif
 
 /* After a failure: for the host to fetch it, and to end the connection by itself. Then we do. */
 #define FETCH_S  5
@@ -28,6 +33,7 @@ struct queue_auth {
 	struct nvmf_queue *q;
 	struct auth auth;
 	bool begun;           /* by auth_begin(), or by the host, unasked */
+	bool late;            /* the deadline is over, but for the command under way */
 	struct nvmf_req *req; /* the command under way */
 	struct task task;
 	ev_timer timer;
@@ -49,16 +55,10 @@ static void end_connection(struct queue_auth *qa)
 		nvmf_queue_disconnect(qa->q);
 }
 
-static void on_timer(struct ev_loop *loop, ev_timer *t, int revents)
+static void expire(struct queue_auth *qa)
 {
-	struct queue_auth *qa = t->data;
 	bool failed = qa->auth.state == AUTH_OVER || qa->auth.state == AUTH_WAIT_FETCH_FAILURE1;
 
-	(void)loop;
-	(void)revents;
-	if (qa->req) /* the worker has much to do */
-		return;
-	reactor_timer_stop(control_of(qa), t);
 	if (!failed)
 		log_warn(
 			"controller %u: host %s from %s did not end its authentication of queue %u in time",
@@ -70,6 +70,18 @@ static void on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 		auth_abandon(&qa->auth);
 }
 
+static void on_timer(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct queue_auth *qa = t->data;
+
+	(void)loop;
+	(void)revents;
+	reactor_timer_stop(control_of(qa), t);
+	qa->late = qa->req;
+	if (!qa->late)
+		expire(qa);
+}
+
 static void start_timer(struct queue_auth *qa, double seconds)
 {
 	reactor_timer_start(control_of(qa), &qa->timer, on_timer, seconds, qa);
@@ -78,7 +90,6 @@ static void start_timer(struct queue_auth *qa, double seconds)
 /* A transaction has one deadline, whatever comes meanwhile: starting it over gains no time. */
 static void set_deadline(struct queue_auth *qa, enum auth_state before)
 {
-	uint32_t kato_ms = qa->q->ctrl->kato_ms;
 	enum auth_state now = qa->auth.state;
 
 	if (now == AUTH_WAIT_NEGOTIATE && qa->auth.authenticated)
@@ -88,7 +99,7 @@ static void set_deadline(struct queue_auth *qa, enum auth_state before)
 	else if (now == AUTH_OVER && before != now)
 		start_timer(qa, LINGER_S);
 	else if (!ev_is_active(&qa->timer))
-		start_timer(qa, kato_ms ? kato_ms / 1e3 : TIMEOUT_S);
+		start_timer(qa, TIMEOUT_S);
 }
 
 /* ---- queues ------------------------------------------------------------------------------------
@@ -208,7 +219,11 @@ static void finish(struct queue_auth *qa, struct nvmf_req *req, enum auth_state 
 		log_success(qa);
 		__atomic_store_n(&q->unauthenticated, false, __ATOMIC_RELAXED);
 	}
-	set_deadline(qa, before);
+	if (qa->late)
+		expire(qa);
+	else
+		set_deadline(qa, before);
+	qa->late = false;
 	answer(req, status);
 }
 

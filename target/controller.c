@@ -104,7 +104,8 @@ uint32_t target_in_capsule_len(const struct target *t, uint16_t cntlid,
 /* Was there a command on any queue since the last look? */
 static bool was_alive(struct controller *c)
 {
-	bool alive = __atomic_exchange_n(&c->admin->alive, false, __ATOMIC_RELAXED);
+	bool alive = __atomic_exchange_n(&c->admin->alive, false, __ATOMIC_RELAXED) ||
+		     c->admin->unauthenticated; /* that has a deadline of its own */
 	struct nvmf_queue *q;
 
 	LIST_FOREACH (q, &c->queues, entry)

@@ -4,6 +4,9 @@
 #include "target/core.h"
 #include "target/log.h"
 
+#define TIMEOUT_S 2
+#include "target/authenticate.c"
+
 #include "tests/unit/suite.h"
 
 #include <check.h>
@@ -1213,6 +1216,620 @@ static void add_protocol(Suite *s)
 	suite_add_tcase(s, tc);
 }
 
+/* ---- commands, through the dispatch ------------------------------------------------------------
+ */
+
+#define KEYLESS "nqn.2026-11.org.example:keyless"
+
+static char path[] = "/var/tmp/nvmf-p2pd-test-XXXXXX";
+static struct config_port port = {
+	.id = 1, .address = "10.0.0.1", .service = "4420", .queue_depth = 128
+};
+static uint16_t port_ids[] = { 1 };
+static struct config_namespace namespaces[1] = {
+	{ .nsid = 1, .device = path, .cmb = CONFIG_CMB_PREFER }
+};
+static struct config_subsystem subsystems[1] = { { .nqn = SUBNQN,
+						   .allow_any_host = true,
+						   .ports = port_ids,
+						   .nports = 1,
+						   .namespaces = namespaces,
+						   .nnamespaces = 1 } };
+static struct config conf = { .max_transfer_len = 131072,
+			      .ports = &port,
+			      .nports = 1,
+			      .subsystems = subsystems,
+			      .nsubsystems = 1,
+			      .hosts = &conf_host,
+			      .nhosts = 1 };
+static struct reactors reactors;
+static struct provider_set no_cmb;
+static struct topology topo;
+static struct target *target;
+static int ndisconnects; /* atomic */
+
+struct exchange {
+	struct nvmf_req req; /* first */
+	struct nvme_sqe sqe;
+	bool answered;
+	uint8_t data[4096];
+};
+
+static void respond(struct nvmf_req *req)
+{
+	__atomic_store_n(&((struct exchange *)req)->answered, true, __ATOMIC_RELEASE);
+}
+
+static void disconnect(struct nvmf_queue *q)
+{
+	nvmf_queue_close(q);
+	__atomic_add_fetch(&ndisconnects, 1, __ATOMIC_RELEASE);
+}
+
+static void restage(struct nvmf_req *req)
+{
+	(void)req;
+}
+
+static const struct nvmf_queue_ops ops = { respond, restage, disconnect };
+
+static void set_up_target(unsigned int nreactors)
+{
+	struct config_diag diag;
+	int fd;
+
+	set_up_with(1, 1);
+	strcpy(path + strlen(path) - 6, "XXXXXX");
+	fd = mkstemp(path);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, 1 << 20), 0);
+	close(fd);
+	log_init(LOG_LEVEL_ERROR);
+	topology_init(&topo, "/nonexistent", "/nonexistent");
+	for (reactors.n = 0; reactors.n < nreactors; reactors.n++) {
+		const struct reactor_opts opts = { .index = reactors.n, .entries = 64, .cpu = -1 };
+
+		ck_assert_int_eq(reactor_create(&opts, &reactors.r[reactors.n]), 0);
+		reactors.r[reactors.n]->set = &no_cmb;
+	}
+	ck_assert_msg(target_create(&conf, &reactors, &topo, &target, &diag) == 0, "%s", diag.what);
+	ndisconnects = 0;
+}
+
+static void set_up_one(void)
+{
+	set_up_target(1);
+}
+
+static void set_up_threads(void)
+{
+	set_up_target(3);
+}
+
+static void tear_down_target(void)
+{
+	target_destroy(target);
+	while (reactors.n)
+		reactor_destroy(reactors.r[--reactors.n]);
+	unlink(path);
+	tear_down();
+}
+
+static void init_queue(void *arg)
+{
+	nvmf_queue_init(arg);
+}
+
+static void close_queue(void *arg)
+{
+	nvmf_queue_close(arg);
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+static struct nvmf_queue *open_queue(uint16_t qid)
+{
+	struct nvmf_queue *q = calloc(1, sizeof(*q));
+
+	q->ops = &ops;
+	q->target = target;
+	q->port = &port;
+	q->depth = 32;
+	q->qid = qid;
+	q->reactor = reactors.r[qid && reactors.n > 1 ? 2 - qid % 2 : 0];
+	reactor_call(q->reactor, init_queue, q);
+	return q;
+}
+
+static void drop_queue(struct nvmf_queue *q)
+{
+	reactor_call(q->reactor, close_queue, q);
+	nvmf_queue_fini(q);
+	reactor_call(q->reactor, nothing, NULL);
+	free(q);
+}
+
+static void start(void *arg)
+{
+	struct exchange *x = arg;
+	uint16_t status = nvmf_req_check(&x->req);
+
+	x->req.data = x->req.dir == DATA_NONE ? NULL : x->data;
+	if (status)
+		nvmf_req_complete(&x->req, status);
+	else
+		nvmf_req_execute(&x->req);
+}
+
+static void begin(struct nvmf_queue *q, struct exchange *x)
+{
+	x->req.queue = q;
+	x->req.sqe = &x->sqe;
+	x->answered = false;
+	if (x->sqe.flags == 0)
+		x->sqe.flags = SQE_PSDT_SGL;
+	reactor_call(q->reactor, start, x);
+}
+
+static bool is_answered(const struct exchange *x)
+{
+	return __atomic_load_n(&x->answered, __ATOMIC_ACQUIRE);
+}
+
+static uint16_t end(struct exchange *x)
+{
+	for (int ms = 0; !is_answered(x) && ms < 10000; ms++) {
+		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+		if (!is_answered(x))
+			usleep(1000);
+	}
+	ck_assert(is_answered(x));
+	return get16(x->req.cqe.status) >> 1;
+}
+
+static uint16_t run(struct nvmf_queue *q, struct exchange *x)
+{
+	begin(q, x);
+	return end(x);
+}
+
+static uint16_t connect_as(struct nvmf_queue *q, uint16_t cntlid, const char *subnqn,
+			   const char *hostnqn, uint32_t *ret_dw0)
+{
+	struct exchange x = { .sqe = { .opcode = OP_FABRICS, .fctype = FC_CONNECT } };
+	struct nvmf_connect_sqe *sqe = (void *)&x.sqe;
+	struct nvmf_connect_data *d = (void *)x.data;
+	uint16_t status;
+
+	sqe->qid = put16(q->qid);
+	sqe->sqsize_z = put16(31);
+	d->cntlid = htole16(cntlid);
+	strcpy(d->subsysnqn, subnqn);
+	strcpy(d->hostnqn, hostnqn);
+	status = run(q, &x);
+	*ret_dw0 = get32(x.req.cqe.dw0);
+	return status;
+}
+
+static uint16_t set_cc(struct nvmf_queue *q)
+{
+	struct exchange x = { .sqe = { .opcode = OP_FABRICS, .fctype = FC_PROPERTY_SET } };
+	struct nvmf_property_sqe *sqe = (void *)&x.sqe;
+
+	sqe->offset = put32(PROP_CC);
+	sqe->value = put64(CC_EN | 6u << 16 | 4u << 20);
+	return run(q, &x);
+}
+
+static struct exchange auth_command(uint8_t fctype, size_t len)
+{
+	struct exchange x = { .sqe = { .opcode = OP_FABRICS, .fctype = fctype } };
+	struct nvmf_auth_sqe *sqe = (void *)&x.sqe;
+
+	sqe->secp = 0xe9;
+	sqe->spsp0 = 1;
+	sqe->spsp1 = 1;
+	sqe->len = put32((uint32_t)len);
+	return x;
+}
+
+static struct exchange send_command(struct msg m)
+{
+	struct exchange x = auth_command(FC_AUTH_SEND, m.len);
+
+	memcpy(x.data, m.bytes, m.len);
+	free(m.bytes);
+	return x;
+}
+
+static uint16_t send_msg(struct nvmf_queue *q, struct msg m)
+{
+	struct exchange x = send_command(m);
+
+	return run(q, &x);
+}
+
+/* Into buf. */
+static uint16_t receive(struct nvmf_queue *q, size_t len)
+{
+	struct exchange x = auth_command(FC_AUTH_RECEIVE, len);
+	uint16_t status = run(q, &x);
+
+	memcpy(buf, x.data, sizeof(buf));
+	return status;
+}
+
+/* Up to our Reply; what comes then is in buf. */
+static void exchange_messages(struct nvmf_queue *q, bool mutual)
+{
+	host.t_id++;
+	ck_assert_uint_eq(send_msg(q, negotiate_msg(&host)), NVME_OK);
+	ck_assert_uint_eq(receive(q, 4096), NVME_OK);
+	read_challenge(&host, buf);
+	ck_assert_uint_eq(send_msg(q, reply_msg(&host, mutual)), NVME_OK);
+	ck_assert_uint_eq(receive(q, 4096), NVME_OK);
+}
+
+static void authenticate(struct nvmf_queue *q, bool mutual)
+{
+	exchange_messages(q, mutual);
+	check_success1(&host, buf, mutual);
+	if (mutual)
+		ck_assert_uint_eq(send_msg(q, success2_msg(&host)), NVME_OK);
+}
+
+static void await_disconnects(int n)
+{
+	for (int ms = 0; __atomic_load_n(&ndisconnects, __ATOMIC_ACQUIRE) < n; ms++) {
+		ck_assert_int_lt(ms, 10000);
+		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+		usleep(1000);
+	}
+}
+
+static struct nvmf_queue *open_connected(uint16_t qid, uint16_t *cntlid)
+{
+	struct nvmf_queue *q = open_queue(qid);
+	uint32_t dw0;
+
+	ck_assert_uint_eq(connect_as(q, qid ? *cntlid : 0xffff, SUBNQN, HOSTNQN, &dw0), NVME_OK);
+	ck_assert_uint_eq(dw0 >> 16, CONNECT_ATR >> 16);
+	*cntlid = (uint16_t)dw0;
+	return q;
+}
+
+static struct exchange identify_command(void)
+{
+	return (struct exchange){ .sqe = { .opcode = 0x06, .cdw10 = put32(1) } };
+}
+
+static struct exchange read_command(void)
+{
+	return (struct exchange){ .sqe = { .opcode = 0x02, .nsid = put32(1) } };
+}
+
+START_TEST(a_host_with_a_key_authenticates_every_queue)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_connected(0, &cntlid), *io;
+	struct exchange identify = identify_command(), read = read_command();
+
+	ck_assert_uint_eq(set_cc(admin), NVME_AUTH_REQUIRED | NVME_DNR);
+	authenticate(admin, _i);
+	ck_assert_uint_eq(set_cc(admin), NVME_OK);
+	ck_assert_uint_eq(run(admin, &identify), NVME_OK);
+	io = open_connected(1, &cntlid);
+	ck_assert_uint_eq(run(io, &read), NVME_AUTH_REQUIRED | NVME_DNR);
+	authenticate(io, _i);
+	ck_assert_uint_eq(run(io, &read), NVME_OK);
+	/* again, and I/O goes on meanwhile */
+	authenticate(admin, !_i);
+	host.t_id++;
+	ck_assert_uint_eq(send_msg(io, negotiate_msg(&host)), NVME_OK);
+	ck_assert_uint_eq(run(io, &read), NVME_OK);
+	ck_assert_uint_eq(receive(io, 4096), NVME_OK);
+	ck_assert_uint_eq(run(io, &read), NVME_OK);
+	authenticate(io, !_i);
+	ck_assert_uint_eq(run(io, &read), NVME_OK);
+	ck_assert_int_eq(ndisconnects, 0);
+	drop_queue(io);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(nothing_else_before)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_connected(0, &cntlid);
+
+	for (unsigned int op = 0; op < 256; op++) {
+		struct exchange x = { .sqe = { .opcode = (uint8_t)op } };
+
+		ck_assert_uint_eq(run(q, &x), NVME_AUTH_REQUIRED | NVME_DNR);
+	}
+	for (unsigned int type = 0; type < 256; type++) {
+		struct exchange x = { .sqe = { .opcode = OP_FABRICS, .fctype = (uint8_t)type } };
+
+		if (type != FC_AUTH_SEND && type != FC_AUTH_RECEIVE)
+			ck_assert_uint_eq(run(q, &x), NVME_AUTH_REQUIRED | NVME_DNR);
+	}
+	/* and half of it is not enough */
+	exchange_messages(q, true);
+	ck_assert_uint_eq(set_cc(q), NVME_AUTH_REQUIRED | NVME_DNR);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(a_host_without_a_key_need_not)
+{
+	struct nvmf_queue *q = open_queue(0);
+	uint32_t dw0;
+
+	ck_assert_uint_eq(connect_as(q, 0xffff, SUBNQN, KEYLESS, &dw0), NVME_OK);
+	ck_assert_uint_eq(dw0 >> 16, 0);
+	ck_assert_uint_eq(set_cc(q), NVME_OK);
+	/* nothing to receive, which does no harm */
+	ck_assert_uint_eq(receive(q, 4096), NVME_COMMAND_SEQUENCE | NVME_DNR);
+	ck_assert_uint_eq(set_cc(q), NVME_OK);
+	/* and if it wants to all the same, it cannot */
+	ck_assert_uint_eq(send_msg(q, negotiate_msg(&host)), NVME_OK);
+	ck_assert_uint_eq(receive(q, 4096), NVME_OK);
+	check_failure1(buf, host.t_id, AUTH_PROTOCOL_UNUSABLE);
+	await_disconnects(1);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(discovery_is_for_those_who_are_who_they_say)
+{
+	struct nvmf_queue *q = open_queue(0);
+	uint32_t dw0;
+
+	ck_assert_uint_eq(connect_as(q, 0xffff, NVME_DISC_SUBSYS_NAME, HOSTNQN, &dw0), NVME_OK);
+	ck_assert_uint_eq(dw0 >> 16, CONNECT_ATR >> 16);
+	ck_assert_uint_eq(set_cc(q), NVME_AUTH_REQUIRED | NVME_DNR);
+	/* the names are those of the Connect command: with SUBNQN, the response is wrong */
+	exchange_messages(q, false);
+	check_failure1(buf, host.t_id, AUTH_FAILED);
+	await_disconnects(1);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(who_fails_is_told_and_then_disconnected)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_connected(0, &cntlid);
+
+	host.key.bytes[0] ^= 1;
+	exchange_messages(admin, false);
+	check_failure1(buf, host.t_id, AUTH_FAILED);
+	/* no second try on this connection */
+	ck_assert_uint_eq(send_msg(admin, negotiate_msg(&host)), NVME_COMMAND_SEQUENCE | NVME_DNR);
+	ck_assert_uint_eq(receive(admin, 4096), NVME_COMMAND_SEQUENCE | NVME_DNR);
+	ck_assert_uint_eq(set_cc(admin), NVME_AUTH_REQUIRED | NVME_DNR);
+	ck_assert_int_eq(ndisconnects, 0); /* it had the time to read the answer */
+	await_disconnects(1);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(a_failing_io_queue_ends_alone)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_connected(0, &cntlid), *io;
+
+	authenticate(admin, false);
+	ck_assert_uint_eq(set_cc(admin), NVME_OK);
+	io = open_connected(2, &cntlid);
+	ck_assert_uint_eq(send_msg(io, failure2_msg(&host)), NVME_OK);
+	ck_assert_uint_eq(receive(io, 4096), NVME_OK);
+	check_failure1(buf, host.t_id, AUTH_INCORRECT_MESSAGE);
+	await_disconnects(1);
+	drop_queue(io);
+	ck_assert_uint_eq(set_cc(admin), NVME_OK);
+	/* a failure of the admin queue ends the others too */
+	io = open_connected(2, &cntlid);
+	authenticate(io, false);
+	host.key.bytes[0] ^= 1;
+	exchange_messages(admin, false);
+	check_failure1(buf, host.t_id, AUTH_FAILED);
+	await_disconnects(3);
+	drop_queue(io);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(a_changed_key_counts_from_the_next_time_on)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_connected(0, &cntlid);
+
+	authenticate(q, true);
+	conf_host.host_key.bytes[5] ^= 1;
+	conf_host.ctrl_key.bytes[5] ^= 1;
+	host.key = conf_host.host_key;
+	host.ctrl_key = conf_host.ctrl_key;
+	authenticate(q, true);
+	conf_host.host_key.bytes[5] ^= 1;
+	exchange_messages(q, true);
+	check_failure1(buf, host.t_id, AUTH_FAILED);
+	await_disconnects(1);
+	drop_queue(q);
+}
+END_TEST
+
+static const struct field_row {
+	uint8_t secp, spsp0, spsp1;
+	uint32_t len;
+} field_rows[] = {
+	{ 0xe8, 1, 1, 72 },         { 0, 1, 1, 72 },
+	{ 0xe9, 0, 1, 72 },         { 0xe9, 1, 0, 72 },
+	{ 0xe9, 1, 1, 0 },          { 0xe9, 2, 1, 72 },
+	{ 0xe9, 1, 1, 131072 + 1 }, { 0xe9, 1, 1, UINT32_MAX },
+};
+
+START_TEST(fields_of_the_commands)
+{
+	const struct field_row *row = &field_rows[_i];
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_connected(0, &cntlid);
+
+	for (uint8_t type = FC_AUTH_SEND; type <= FC_AUTH_RECEIVE; type++) {
+		struct exchange x = auth_command(type, row->len);
+		struct nvmf_auth_sqe *sqe = (void *)&x.sqe;
+
+		sqe->secp = row->secp;
+		sqe->spsp0 = row->spsp0;
+		sqe->spsp1 = row->spsp1;
+		ck_assert_uint_eq(run(q, &x), NVME_INVALID_FIELD | NVME_DNR);
+	}
+	authenticate(q, false); /* no harm was done */
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(too_short_an_allocation_loses_nothing)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_connected(0, &cntlid);
+
+	ck_assert_uint_eq(send_msg(q, negotiate_msg(&host)), NVME_OK);
+	ck_assert_uint_eq(receive(q, 16 + 32 + 255), NVME_INVALID_FIELD | NVME_DNR);
+	ck_assert_uint_eq(receive(q, 16 + 32 + 256), NVME_OK);
+	read_challenge(&host, buf);
+	ck_assert_uint_eq(send_msg(q, reply_msg(&host, true)), NVME_OK);
+	ck_assert_uint_eq(receive(q, 16 + 31), NVME_INVALID_FIELD | NVME_DNR);
+	ck_assert_uint_eq(receive(q, 16 + 32), NVME_OK);
+	check_success1(&host, buf, true);
+	drop_queue(q);
+}
+END_TEST
+
+/* While the worker has it. */
+START_TEST(one_command_at_a_time)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_connected(0, &cntlid);
+	struct exchange first = send_command(negotiate_msg(&host));
+	struct exchange second = send_command(negotiate_msg(&host));
+	struct exchange third = auth_command(FC_AUTH_RECEIVE, 4096);
+
+	begin(q, &first); /* the answer comes through the loop, which does not run */
+	ck_assert_uint_eq(run(q, &second), NVME_COMMAND_SEQUENCE | NVME_DNR);
+	if (!is_answered(&first))
+		ck_assert_uint_eq(run(q, &third), NVME_COMMAND_SEQUENCE | NVME_DNR);
+	ck_assert_uint_eq(end(&first), NVME_OK);
+	authenticate(q, false);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(a_queue_that_closes_meanwhile_is_answered)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_connected(0, &cntlid), *io;
+	struct exchange x;
+
+	authenticate(admin, false);
+	ck_assert_uint_eq(set_cc(admin), NVME_OK);
+	groups[0] = 5;
+	io = open_connected(1, &cntlid);
+	x = send_command(negotiate_msg(&host));
+	begin(io, &x);
+	reactor_call(io->reactor, close_queue, io);
+	ck_assert_uint_eq(end(&x), NVME_ABORTED_SQ_DELETION);
+	drop_queue(io);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(who_does_not_begin_is_disconnected)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_connected(0, &cntlid);
+
+	await_disconnects(1);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(to_begin_over_and_over_again_is_no_way_to_stay)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_connected(0, &cntlid);
+
+	for (int ms = 0; !__atomic_load_n(&ndisconnects, __ATOMIC_ACQUIRE); ms += 50) {
+		ck_assert_int_lt(ms, 10000);
+		(void)send_msg(q, negotiate_msg(&host));
+		usleep(50000);
+	}
+	drop_queue(q);
+}
+END_TEST
+
+/* Once authenticated, a host that does not go on with the next time stays as it was. */
+START_TEST(a_second_time_may_be_left_unfinished)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *q = open_connected(0, &cntlid);
+
+	authenticate(q, false);
+	ck_assert_uint_eq(send_msg(q, negotiate_msg(&host)), NVME_OK);
+	for (int ms = 0; q->auth->auth.state != AUTH_WAIT_NEGOTIATE; ms++) {
+		ck_assert_int_lt(ms, 10000);
+		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+		usleep(1000);
+	}
+	ck_assert_uint_eq(set_cc(q), NVME_OK);
+	authenticate(q, true);
+	ck_assert_int_eq(ndisconnects, 0);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(a_connect_that_fails_leaves_no_traces)
+{
+	struct nvmf_queue *q = open_queue(0);
+	uint32_t dw0;
+
+	ck_assert_uint_eq(connect_as(q, 7, SUBNQN, HOSTNQN, &dw0),
+			  NVME_CONNECT_INVALID_PARAM | NVME_DNR);
+	ck_assert_uint_eq(connect_as(q, 0xffff, SUBNQN, KEYLESS, &dw0), NVME_OK);
+	ck_assert_uint_eq(dw0 >> 16, 0);
+	ck_assert_uint_eq(set_cc(q), NVME_OK);
+	ck_assert_uint_eq(send_msg(q, negotiate_msg(&host)), NVME_OK);
+	drop_queue(q);
+}
+END_TEST
+
+static void add_commands(Suite *s, const char *name, void (*fixture)(void))
+{
+	TCase *tc = tcase_create(name);
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_checked_fixture(tc, fixture, tear_down_target);
+	tcase_add_loop_test(tc, a_host_with_a_key_authenticates_every_queue, 0, 2);
+	tcase_add_test(tc, nothing_else_before);
+	tcase_add_test(tc, a_host_without_a_key_need_not);
+	tcase_add_test(tc, discovery_is_for_those_who_are_who_they_say);
+	tcase_add_test(tc, who_fails_is_told_and_then_disconnected);
+	tcase_add_test(tc, a_failing_io_queue_ends_alone);
+	tcase_add_test(tc, a_changed_key_counts_from_the_next_time_on);
+	tcase_add_loop_test(tc, fields_of_the_commands, 0, NROWS(field_rows));
+	tcase_add_test(tc, too_short_an_allocation_loses_nothing);
+	tcase_add_test(tc, one_command_at_a_time);
+	tcase_add_test(tc, a_queue_that_closes_meanwhile_is_answered);
+	tcase_add_test(tc, who_does_not_begin_is_disconnected);
+	tcase_add_test(tc, to_begin_over_and_over_again_is_no_way_to_stay);
+	tcase_add_test(tc, a_second_time_may_be_left_unfinished);
+	tcase_add_test(tc, a_connect_that_fails_leaves_no_traces);
+	suite_add_tcase(s, tc);
+}
+
 int main(void)
 {
 	Suite *s = suite_create("auth");
@@ -1226,5 +1843,7 @@ int main(void)
 	tcase_add_test(tc, unknown_ids_have_no_length);
 	suite_add_tcase(s, tc);
 	add_protocol(s);
+	add_commands(s, "one thread", set_up_one);
+	add_commands(s, "I/O threads", set_up_threads);
 	return run_suite(s);
 }
