@@ -112,6 +112,7 @@ struct config_host {
 	size_t ndhchap_hashes;
 	uint8_t *dhchap_dhgroups; /* likewise, of "null", "ffdhe2048", ... "ffdhe8192" */
 	size_t ndhchap_dhgroups;
+	bool dhchap_discovery; /* the discovery service asks for the key too */
 	/* from the text or the file, whichever is given */
 	struct config_dhchap_key host_key; /* the host has to know it to be let in */
 	struct config_dhchap_key ctrl_key; /* we show the host that we know it, if it asks */

@@ -236,6 +236,8 @@ static const struct key host_keys[] = {
 	{ .name = "dhchap_dhgroup", .type = KEY_CHOICES, LIST(config_host, dhchap_dhgroups),
 	  .min = 1, .max = CONFIG_DHCHAP_NDHGROUPS, .choices = dhgroup_choices,
 	  .help = "Diffie-Hellman groups that may be used, best first; left out: all, with \"null\" last" },
+	{ .name = "dhchap_discovery", .type = KEY_BOOL, FIELD(config_host, dhchap_discovery),
+	  .help = "whether the discovery service asks for the key too" },
 };
 
 static const struct group group_daemon = {

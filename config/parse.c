@@ -526,7 +526,7 @@ static struct quoted quote_line(const char *text, unsigned int line)
 	char *secret = strstr(copy, "DHHC-");
 
 	if (secret)
-		strcpy(secret, "...");
+		memcpy(secret, "...", sizeof("..."));
 	return quote(copy);
 }
 

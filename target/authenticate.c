@@ -114,11 +114,12 @@ static struct queue_auth *get_auth(struct nvmf_queue *q)
 	return q->auth;
 }
 
-int auth_prepare(struct nvmf_queue *q, const char *hostnqn, bool *ret_required)
+int auth_prepare(struct nvmf_queue *q, const struct subsystem *s, const char *hostnqn,
+		 bool *ret_required)
 {
 	const struct config_host *host = config_host(q->target->conf, hostnqn);
 
-	*ret_required = host && host->host_key.len;
+	*ret_required = host && host->host_key.len && (!s->discovery || host->dhchap_discovery);
 	return *ret_required && !get_auth(q) ? -ENOMEM : 0;
 }
 

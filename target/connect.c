@@ -228,7 +228,7 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 	bool must_authenticate;
 	uint16_t status;
 
-	if (auth_prepare(q, data->hostnqn, &must_authenticate))
+	if (auth_prepare(q, s, data->hostnqn, &must_authenticate))
 		return NVME_INTERNAL_ERROR;
 	status = is_admin(q) ? connect_admin(req, sqe, data, s) : connect_io(req, data, s);
 	if (!status && must_authenticate) {

@@ -423,9 +423,10 @@ void async_event_request(struct nvmf_req *req);
 void keep_alive(struct nvmf_req *req);
 void abort_command(struct nvmf_req *req);
 
-/* authenticate.c: a Connect command of host @hostnqn is about to be accepted. *@ret_required: with
- * its key; then auth_begin() follows if it is. Control thread. Return: 0 or -ENOMEM. */
-__attribute__((warn_unused_result)) int auth_prepare(struct nvmf_queue *q, const char *hostnqn,
+/* authenticate.c: a Connect command of host @hostnqn to @s is about to be accepted. *@ret_required:
+ * the host has to authenticate; then auth_begin() follows. Control thread. Return: 0 or -ENOMEM. */
+__attribute__((warn_unused_result)) int auth_prepare(struct nvmf_queue *q,
+						     const struct subsystem *s, const char *hostnqn,
 						     bool *ret_required);
 /* The queue is bound to its controller, and its host must authenticate before anything else; the
  * names as the Connect command has them. */

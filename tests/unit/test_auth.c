@@ -1252,7 +1252,7 @@ struct exchange {
 	struct nvmf_req req; /* first */
 	struct nvme_sqe sqe;
 	bool answered;
-	uint8_t data[4096];
+	_Alignas(8) uint8_t data[4096];
 };
 
 static void respond(struct nvmf_req *req)
@@ -1583,14 +1583,15 @@ START_TEST(a_host_without_a_key_need_not)
 }
 END_TEST
 
-START_TEST(discovery_is_for_those_who_are_who_they_say)
+START_TEST(discovery_asks_for_the_key_if_it_is_told_to)
 {
 	struct nvmf_queue *q = open_queue(0);
 	uint32_t dw0;
 
+	conf_host.dhchap_discovery = _i;
 	ck_assert_uint_eq(connect_as(q, 0xffff, NVME_DISC_SUBSYS_NAME, HOSTNQN, &dw0), NVME_OK);
-	ck_assert_uint_eq(dw0 >> 16, CONNECT_ATR >> 16);
-	ck_assert_uint_eq(set_cc(q), NVME_AUTH_REQUIRED | NVME_DNR);
+	ck_assert_uint_eq(dw0 >> 16, _i ? CONNECT_ATR >> 16 : 0);
+	ck_assert_uint_eq(set_cc(q), _i ? NVME_AUTH_REQUIRED | NVME_DNR : NVME_OK);
 	/* the names are those of the Connect command: with SUBNQN, the response is wrong */
 	exchange_messages(q, false);
 	check_failure1(buf, host.t_id, AUTH_FAILED);
@@ -1815,7 +1816,7 @@ static void add_commands(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_loop_test(tc, a_host_with_a_key_authenticates_every_queue, 0, 2);
 	tcase_add_test(tc, nothing_else_before);
 	tcase_add_test(tc, a_host_without_a_key_need_not);
-	tcase_add_test(tc, discovery_is_for_those_who_are_who_they_say);
+	tcase_add_loop_test(tc, discovery_asks_for_the_key_if_it_is_told_to, 0, 2);
 	tcase_add_test(tc, who_fails_is_told_and_then_disconnected);
 	tcase_add_test(tc, a_failing_io_queue_ends_alone);
 	tcase_add_test(tc, a_changed_key_counts_from_the_next_time_on);

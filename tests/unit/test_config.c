@@ -447,7 +447,7 @@ static const char *const goods[] = {
 	PORT "subsystems = ( { nqn = \"" NQN_223 "\"; serial = \"" A20 "\"; model = \" ~\\\"" A20 "\"; allowed_hosts = ( \"" NQN_223 "\" ); } );",
 	WITH(""),
 	WITH("dhchap_key = \"" KEY_32 "\"; dhchap_ctrl_key = \"" KEY_CTRL "\";"),
-	WITH("dhchap_key = \"" KEY_48 "\"; dhchap_hash = ( \"sha512\", \"sha256\" ); dhchap_dhgroup = [ \"ffdhe8192\" ];"),
+	WITH("dhchap_key = \"" KEY_48 "\"; dhchap_hash = ( \"sha512\", \"sha256\" ); dhchap_dhgroup = [ \"ffdhe8192\" ]; dhchap_discovery = true;"),
 	PORT NS("{ nsid = 1024; device = \"/a\"; cmb = \"require\"; uuid = \"6F1E0F5C-3F0A-4A35-9D0E-3F7C3F1C2B11\"; }"),
 	PORT PASS("passthrough = \"/dev/nvme10\";"),
 	PORT PASS("passthrough = \"0000:3f:1f.7\"; passthrough_vendor_admin = true; cmb = \"require\";"),
@@ -533,6 +533,7 @@ static void same_host(const struct config_host *a, const struct config_host *b)
 	same_text(a->dhchap_key_file, b->dhchap_key_file);
 	same_text(a->dhchap_ctrl_key, b->dhchap_ctrl_key);
 	same_text(a->dhchap_ctrl_key_file, b->dhchap_ctrl_key_file);
+	ck_assert_int_eq(a->dhchap_discovery, b->dhchap_discovery);
 	ck_assert_uint_eq(a->ndhchap_hashes, b->ndhchap_hashes);
 	ck_assert_mem_eq(a->dhchap_hashes, b->dhchap_hashes, a->ndhchap_hashes);
 	ck_assert_uint_eq(a->ndhchap_dhgroups, b->ndhchap_dhgroups);
