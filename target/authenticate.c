@@ -114,10 +114,21 @@ static struct queue_auth *get_auth(struct nvmf_queue *q)
 	return q->auth;
 }
 
+/* As of now: keys change with a reload. */
+static const struct config_host *host_of(const struct target *t, const char *nqn)
+{
+	return config_host(t->reloaded ? t->reloaded : t->conf, nqn);
+}
+
+static bool must_authenticate(const struct config_host *host, const struct subsystem *s)
+{
+	return host && host->host_key.len && (!s->discovery || host->dhchap_discovery);
+}
+
 int auth_prepare(struct nvmf_queue *q, const struct subsystem *s, const char *hostnqn,
 		 bool *ret_required)
 {
-	const struct config_host *host = config_host(q->target->conf, hostnqn);
+	const struct config_host *host = host_of(q->target, hostnqn);
 
 	*ret_required = host && host->host_key.len && (!s->discovery || host->dhchap_discovery);
 	return *ret_required && !get_auth(q) ? -ENOMEM : 0;
@@ -142,6 +153,21 @@ void auth_end(struct nvmf_queue *q)
 	reactor_timer_stop(control_of(qa), &qa->timer);
 	auth_fini(&qa->auth);
 	free(qa);
+}
+
+void auth_enforce(struct target *t)
+{
+	struct controller *c, *next;
+
+	for (size_t i = 0; i < t->nsubsystems; i++)
+		LIST_FOREACH_SAFE (c, &t->subsystems[i]->controllers, entry, next) {
+			if (!c->admin || c->admin->auth ||
+			    !must_authenticate(host_of(t, c->hostnqn), c->subsys))
+				continue;
+			log_info("controller %u: host %s has to authenticate now, disconnecting",
+				 c->cntlid, c->hostnqn);
+			controller_disconnect(c);
+		}
 }
 
 /* ---- commands ----------------------------------------------------------------------------------
@@ -273,8 +299,8 @@ static void send_message(struct queue_auth *qa, struct nvmf_req *req)
 	enum auth_state before = qa->auth.state;
 	uint16_t status = NVME_OK;
 
-	auth_message(&qa->auth, config_host(q->target->conf, q->ctrl->hostnqn),
-		     seqnum_of(q->target), req->data, req->len);
+	auth_message(&qa->auth, host_of(q->target, q->ctrl->hostnqn), seqnum_of(q->target),
+		     req->data, req->len);
 	if (auth_must_compute(&qa->auth)) {
 		if (start_computing(qa, req) == 0)
 			return;

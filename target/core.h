@@ -433,6 +433,8 @@ __attribute__((warn_unused_result)) int auth_prepare(struct nvmf_queue *q,
 void auth_begin(struct nvmf_queue *q, const char *hostnqn, const char *subnqn);
 /* The queue goes away. */
 void auth_end(struct nvmf_queue *q);
+/* Hosts may have got keys: those that never authenticated are disconnected. Control thread. */
+void auth_enforce(struct target *t);
 
 /* connect.c: an I/O queue of the controller is gone: if that was the last, a reset is over. */
 void io_queue_gone(struct controller *c);

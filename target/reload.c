@@ -328,6 +328,7 @@ int target_reload(struct target *t, struct config *conf, struct config_diag *dia
 	if (t->reloaded)
 		t->old_confs[t->nold_confs++] = t->reloaded;
 	t->reloaded = conf;
+	auth_enforce(t);
 	free_retired(t);
 	return 0;
 }

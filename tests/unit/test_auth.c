@@ -1,29 +1,18 @@
 /* In-band authentication: the arithmetic against a second computation, the protocol message by
  * message, and the commands through the dispatch with a memory transport. */
 #include "target/auth.h"
-#include "target/core.h"
-#include "target/log.h"
 
 #define TIMEOUT_S 2
 #include "target/authenticate.c"
 
+#include "tests/unit/memory_transport.h"
 #include "tests/unit/suite.h"
 
-#include <check.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <libnvme.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #define NROWS(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
-
-#define SUBNQN  "nqn.2026-11.org.example:t"
-#define HOSTNQN "nqn.2026-11.org.example:host"
 
 /* ---- the other side's arithmetic, by other means -----------------------------------------------
  */
@@ -196,8 +185,8 @@ START_TEST(responses_are_as_computed_elsewhere)
 				     .session_key = v->session_key ? session_key : NULL,
 				     .seqnum = v->seqnum,
 				     .t_id = v->t_id,
-				     .hostnqn = HOSTNQN,
-				     .subnqn = SUBNQN };
+				     .hostnqn = "nqn.2026-11.org.example:host",
+				     .subnqn = NQN };
 	char text[129] = "";
 
 	for (uint8_t i = 0; i < 64; i++) {
@@ -359,7 +348,7 @@ static struct dhchap_response response_of(const struct host *h, bool controller)
 					 .seqnum = controller ? h->s2 : h->s1,
 					 .t_id = h->t_id,
 					 .hostnqn = HOSTNQN,
-					 .subnqn = SUBNQN };
+					 .subnqn = NQN };
 }
 
 static struct msg reply_msg(struct host *h, bool mutual)
@@ -468,7 +457,7 @@ static void set_up_with(uint8_t hash, uint8_t group)
 			      .key = conf_host.host_key,
 			      .ctrl_key = conf_host.ctrl_key };
 	seqnum = UINT32_MAX; /* the next one is not 0 */
-	auth_init(&auth, HOSTNQN, SUBNQN);
+	auth_init(&auth, HOSTNQN, NQN);
 }
 
 static void set_up(void)
@@ -1164,7 +1153,7 @@ START_TEST(without_the_key_no_message_authenticates)
 
 		if (auth.state == AUTH_OVER) {
 			auth_fini(&auth);
-			auth_init(&auth, HOSTNQN, SUBNQN);
+			auth_init(&auth, HOSTNQN, NQN);
 		}
 		if (auth.state == AUTH_WAIT_FETCH_CHALLENGE && random() % 4) {
 			ck_assert_int_eq(fetch(4096), 0);
@@ -1221,79 +1210,13 @@ static void add_protocol(Suite *s)
 
 #define KEYLESS "nqn.2026-11.org.example:keyless"
 
-static char path[] = "/var/tmp/nvmf-p2pd-test-XXXXXX";
-static struct config_port port = {
-	.id = 1, .address = "10.0.0.1", .service = "4420", .queue_depth = 128
-};
-static uint16_t port_ids[] = { 1 };
-static struct config_namespace namespaces[1] = {
-	{ .nsid = 1, .device = path, .cmb = CONFIG_CMB_PREFER }
-};
-static struct config_subsystem subsystems[1] = { { .nqn = SUBNQN,
-						   .allow_any_host = true,
-						   .ports = port_ids,
-						   .nports = 1,
-						   .namespaces = namespaces,
-						   .nnamespaces = 1 } };
-static struct config conf = { .max_transfer_len = 131072,
-			      .ports = &port,
-			      .nports = 1,
-			      .subsystems = subsystems,
-			      .nsubsystems = 1,
-			      .hosts = &conf_host,
-			      .nhosts = 1 };
-static struct reactors reactors;
-static struct provider_set no_cmb;
-static struct topology topo;
-static struct target *target;
-static int ndisconnects; /* atomic */
-
-struct exchange {
-	struct nvmf_req req; /* first */
-	struct nvme_sqe sqe;
-	bool answered;
-	_Alignas(8) uint8_t data[4096];
-};
-
-static void respond(struct nvmf_req *req)
-{
-	__atomic_store_n(&((struct exchange *)req)->answered, true, __ATOMIC_RELEASE);
-}
-
-static void disconnect(struct nvmf_queue *q)
-{
-	nvmf_queue_close(q);
-	__atomic_add_fetch(&ndisconnects, 1, __ATOMIC_RELEASE);
-}
-
-static void restage(struct nvmf_req *req)
-{
-	(void)req;
-}
-
-static const struct nvmf_queue_ops ops = { respond, restage, disconnect };
-
 static void set_up_target(unsigned int nreactors)
 {
-	struct config_diag diag;
-	int fd;
-
 	set_up_with(1, 1);
-	strcpy(path + strlen(path) - 6, "XXXXXX");
-	fd = mkstemp(path);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(ftruncate(fd, 1 << 20), 0);
-	close(fd);
-	log_init(LOG_LEVEL_ERROR);
-	topology_init(&topo, "/nonexistent", "/nonexistent");
-	for (reactors.n = 0; reactors.n < nreactors; reactors.n++) {
-		const struct reactor_opts opts = { .index = reactors.n, .entries = 64, .cpu = -1 };
-
-		ck_assert_int_eq(reactor_create(&opts, &reactors.r[reactors.n]), 0);
-		reactors.r[reactors.n]->set = &no_cmb;
-	}
-	ck_assert_msg(target_create(&conf, &reactors, &topo, &target, &diag) == 0, "%s", diag.what);
-	ndisconnects = 0;
+	subsystems[0].allow_any_host = true;
+	conf.hosts = &conf_host;
+	conf.nhosts = 1;
+	setup_with(nreactors);
 }
 
 static void set_up_one(void)
@@ -1308,60 +1231,8 @@ static void set_up_threads(void)
 
 static void tear_down_target(void)
 {
-	target_destroy(target);
-	while (reactors.n)
-		reactor_destroy(reactors.r[--reactors.n]);
-	unlink(path);
+	teardown();
 	tear_down();
-}
-
-static void init_queue(void *arg)
-{
-	nvmf_queue_init(arg);
-}
-
-static void close_queue(void *arg)
-{
-	nvmf_queue_close(arg);
-}
-
-static void nothing(void *arg)
-{
-	(void)arg;
-}
-
-static struct nvmf_queue *open_queue(uint16_t qid)
-{
-	struct nvmf_queue *q = calloc(1, sizeof(*q));
-
-	q->ops = &ops;
-	q->target = target;
-	q->port = &port;
-	q->depth = 32;
-	q->qid = qid;
-	q->reactor = reactors.r[qid && reactors.n > 1 ? 2 - qid % 2 : 0];
-	reactor_call(q->reactor, init_queue, q);
-	return q;
-}
-
-static void drop_queue(struct nvmf_queue *q)
-{
-	reactor_call(q->reactor, close_queue, q);
-	nvmf_queue_fini(q);
-	reactor_call(q->reactor, nothing, NULL);
-	free(q);
-}
-
-static void start(void *arg)
-{
-	struct exchange *x = arg;
-	uint16_t status = nvmf_req_check(&x->req);
-
-	x->req.data = x->req.dir == DATA_NONE ? NULL : x->data;
-	if (status)
-		nvmf_req_complete(&x->req, status);
-	else
-		nvmf_req_execute(&x->req);
 }
 
 static void begin(struct nvmf_queue *q, struct exchange *x)
@@ -1372,11 +1243,6 @@ static void begin(struct nvmf_queue *q, struct exchange *x)
 	if (x->sqe.flags == 0)
 		x->sqe.flags = SQE_PSDT_SGL;
 	reactor_call(q->reactor, start, x);
-}
-
-static bool is_answered(const struct exchange *x)
-{
-	return __atomic_load_n(&x->answered, __ATOMIC_ACQUIRE);
 }
 
 static uint16_t end(struct exchange *x)
@@ -1390,23 +1256,13 @@ static uint16_t end(struct exchange *x)
 	return get16(x->req.cqe.status) >> 1;
 }
 
-static uint16_t run(struct nvmf_queue *q, struct exchange *x)
-{
-	begin(q, x);
-	return end(x);
-}
-
 static uint16_t connect_as(struct nvmf_queue *q, uint16_t cntlid, const char *subnqn,
 			   const char *hostnqn, uint32_t *ret_dw0)
 {
-	struct exchange x = { .sqe = { .opcode = OP_FABRICS, .fctype = FC_CONNECT } };
-	struct nvmf_connect_sqe *sqe = (void *)&x.sqe;
-	struct nvmf_connect_data *d = (void *)x.data;
+	struct exchange x = connect_command(q->qid, cntlid);
+	struct nvmf_connect_data *d = (void *)data;
 	uint16_t status;
 
-	sqe->qid = put16(q->qid);
-	sqe->sqsize_z = put16(31);
-	d->cntlid = htole16(cntlid);
 	strcpy(d->subsysnqn, subnqn);
 	strcpy(d->hostnqn, hostnqn);
 	status = run(q, &x);
@@ -1414,14 +1270,9 @@ static uint16_t connect_as(struct nvmf_queue *q, uint16_t cntlid, const char *su
 	return status;
 }
 
-static uint16_t set_cc(struct nvmf_queue *q)
+static uint16_t enable_controller(struct nvmf_queue *q)
 {
-	struct exchange x = { .sqe = { .opcode = OP_FABRICS, .fctype = FC_PROPERTY_SET } };
-	struct nvmf_property_sqe *sqe = (void *)&x.sqe;
-
-	sqe->offset = put32(PROP_CC);
-	sqe->value = put64(CC_EN | 6u << 16 | 4u << 20);
-	return run(q, &x);
+	return set_cc(q, CC_ENABLE);
 }
 
 static struct exchange auth_command(uint8_t fctype, size_t len)
@@ -1440,7 +1291,7 @@ static struct exchange send_command(struct msg m)
 {
 	struct exchange x = auth_command(FC_AUTH_SEND, m.len);
 
-	memcpy(x.data, m.bytes, m.len);
+	memcpy(data, m.bytes, m.len);
 	free(m.bytes);
 	return x;
 }
@@ -1458,7 +1309,7 @@ static uint16_t receive(struct nvmf_queue *q, size_t len)
 	struct exchange x = auth_command(FC_AUTH_RECEIVE, len);
 	uint16_t status = run(q, &x);
 
-	memcpy(buf, x.data, sizeof(buf));
+	memcpy(buf, data, sizeof(buf));
 	return status;
 }
 
@@ -1495,7 +1346,7 @@ static struct nvmf_queue *open_connected(uint16_t qid, uint16_t *cntlid)
 	struct nvmf_queue *q = open_queue(qid);
 	uint32_t dw0;
 
-	ck_assert_uint_eq(connect_as(q, qid ? *cntlid : 0xffff, SUBNQN, HOSTNQN, &dw0), NVME_OK);
+	ck_assert_uint_eq(connect_as(q, qid ? *cntlid : 0xffff, NQN, HOSTNQN, &dw0), NVME_OK);
 	ck_assert_uint_eq(dw0 >> 16, CONNECT_ATR >> 16);
 	*cntlid = (uint16_t)dw0;
 	return q;
@@ -1517,9 +1368,9 @@ START_TEST(a_host_with_a_key_authenticates_every_queue)
 	struct nvmf_queue *admin = open_connected(0, &cntlid), *io;
 	struct exchange identify = identify_command(), read = read_command();
 
-	ck_assert_uint_eq(set_cc(admin), NVME_AUTH_REQUIRED | NVME_DNR);
+	ck_assert_uint_eq(enable_controller(admin), NVME_AUTH_REQUIRED | NVME_DNR);
 	authenticate(admin, _i);
-	ck_assert_uint_eq(set_cc(admin), NVME_OK);
+	ck_assert_uint_eq(enable_controller(admin), NVME_OK);
 	ck_assert_uint_eq(run(admin, &identify), NVME_OK);
 	io = open_connected(1, &cntlid);
 	ck_assert_uint_eq(run(io, &read), NVME_AUTH_REQUIRED | NVME_DNR);
@@ -1558,7 +1409,7 @@ START_TEST(nothing_else_before)
 	}
 	/* and half of it is not enough */
 	exchange_messages(q, true);
-	ck_assert_uint_eq(set_cc(q), NVME_AUTH_REQUIRED | NVME_DNR);
+	ck_assert_uint_eq(enable_controller(q), NVME_AUTH_REQUIRED | NVME_DNR);
 	drop_queue(q);
 }
 END_TEST
@@ -1568,12 +1419,12 @@ START_TEST(a_host_without_a_key_need_not)
 	struct nvmf_queue *q = open_queue(0);
 	uint32_t dw0;
 
-	ck_assert_uint_eq(connect_as(q, 0xffff, SUBNQN, KEYLESS, &dw0), NVME_OK);
+	ck_assert_uint_eq(connect_as(q, 0xffff, NQN, KEYLESS, &dw0), NVME_OK);
 	ck_assert_uint_eq(dw0 >> 16, 0);
-	ck_assert_uint_eq(set_cc(q), NVME_OK);
+	ck_assert_uint_eq(enable_controller(q), NVME_OK);
 	/* nothing to receive, which does no harm */
 	ck_assert_uint_eq(receive(q, 4096), NVME_COMMAND_SEQUENCE | NVME_DNR);
-	ck_assert_uint_eq(set_cc(q), NVME_OK);
+	ck_assert_uint_eq(enable_controller(q), NVME_OK);
 	/* and if it wants to all the same, it cannot */
 	ck_assert_uint_eq(send_msg(q, negotiate_msg(&host)), NVME_OK);
 	ck_assert_uint_eq(receive(q, 4096), NVME_OK);
@@ -1591,8 +1442,8 @@ START_TEST(discovery_asks_for_the_key_if_it_is_told_to)
 	conf_host.dhchap_discovery = _i;
 	ck_assert_uint_eq(connect_as(q, 0xffff, NVME_DISC_SUBSYS_NAME, HOSTNQN, &dw0), NVME_OK);
 	ck_assert_uint_eq(dw0 >> 16, _i ? CONNECT_ATR >> 16 : 0);
-	ck_assert_uint_eq(set_cc(q), _i ? NVME_AUTH_REQUIRED | NVME_DNR : NVME_OK);
-	/* the names are those of the Connect command: with SUBNQN, the response is wrong */
+	ck_assert_uint_eq(enable_controller(q), _i ? NVME_AUTH_REQUIRED | NVME_DNR : NVME_OK);
+	/* the names are those of the Connect command: with NQN, the response is wrong */
 	exchange_messages(q, false);
 	check_failure1(buf, host.t_id, AUTH_FAILED);
 	await_disconnects(1);
@@ -1611,7 +1462,7 @@ START_TEST(who_fails_is_told_and_then_disconnected)
 	/* no second try on this connection */
 	ck_assert_uint_eq(send_msg(admin, negotiate_msg(&host)), NVME_COMMAND_SEQUENCE | NVME_DNR);
 	ck_assert_uint_eq(receive(admin, 4096), NVME_COMMAND_SEQUENCE | NVME_DNR);
-	ck_assert_uint_eq(set_cc(admin), NVME_AUTH_REQUIRED | NVME_DNR);
+	ck_assert_uint_eq(enable_controller(admin), NVME_AUTH_REQUIRED | NVME_DNR);
 	ck_assert_int_eq(ndisconnects, 0); /* it had the time to read the answer */
 	await_disconnects(1);
 	drop_queue(admin);
@@ -1624,14 +1475,14 @@ START_TEST(a_failing_io_queue_ends_alone)
 	struct nvmf_queue *admin = open_connected(0, &cntlid), *io;
 
 	authenticate(admin, false);
-	ck_assert_uint_eq(set_cc(admin), NVME_OK);
+	ck_assert_uint_eq(enable_controller(admin), NVME_OK);
 	io = open_connected(2, &cntlid);
 	ck_assert_uint_eq(send_msg(io, failure2_msg(&host)), NVME_OK);
 	ck_assert_uint_eq(receive(io, 4096), NVME_OK);
 	check_failure1(buf, host.t_id, AUTH_INCORRECT_MESSAGE);
 	await_disconnects(1);
 	drop_queue(io);
-	ck_assert_uint_eq(set_cc(admin), NVME_OK);
+	ck_assert_uint_eq(enable_controller(admin), NVME_OK);
 	/* a failure of the admin queue ends the others too */
 	io = open_connected(2, &cntlid);
 	authenticate(io, false);
@@ -1736,7 +1587,7 @@ START_TEST(a_queue_that_closes_meanwhile_is_answered)
 	struct exchange x;
 
 	authenticate(admin, false);
-	ck_assert_uint_eq(set_cc(admin), NVME_OK);
+	ck_assert_uint_eq(enable_controller(admin), NVME_OK);
 	groups[0] = 5;
 	io = open_connected(1, &cntlid);
 	x = send_command(negotiate_msg(&host));
@@ -1785,9 +1636,30 @@ START_TEST(a_second_time_may_be_left_unfinished)
 		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
 		usleep(1000);
 	}
-	ck_assert_uint_eq(set_cc(q), NVME_OK);
+	ck_assert_uint_eq(enable_controller(q), NVME_OK);
 	authenticate(q, true);
 	ck_assert_int_eq(ndisconnects, 0);
+	drop_queue(q);
+}
+END_TEST
+
+START_TEST(a_host_that_gets_a_key_is_asked_at_once)
+{
+	struct nvmf_queue *keyless = open_queue(0), *q;
+	uint16_t cntlid;
+	uint32_t dw0;
+
+	ck_assert_uint_eq(connect_as(keyless, 0xffff, NQN, KEYLESS, &dw0), NVME_OK);
+	q = open_connected(0, &cntlid);
+	authenticate(q, false);
+	auth_enforce(target);
+	ck_assert_int_eq(ndisconnects, 0);
+	conf_host.nqn = KEYLESS;
+	auth_enforce(target);
+	await_disconnects(1);
+	ck_assert_int_eq(keyless->state, QUEUE_CLOSING);
+	ck_assert_int_eq(q->state, QUEUE_LIVE);
+	drop_queue(keyless);
 	drop_queue(q);
 }
 END_TEST
@@ -1797,11 +1669,11 @@ START_TEST(a_connect_that_fails_leaves_no_traces)
 	struct nvmf_queue *q = open_queue(0);
 	uint32_t dw0;
 
-	ck_assert_uint_eq(connect_as(q, 7, SUBNQN, HOSTNQN, &dw0),
+	ck_assert_uint_eq(connect_as(q, 7, NQN, HOSTNQN, &dw0),
 			  NVME_CONNECT_INVALID_PARAM | NVME_DNR);
-	ck_assert_uint_eq(connect_as(q, 0xffff, SUBNQN, KEYLESS, &dw0), NVME_OK);
+	ck_assert_uint_eq(connect_as(q, 0xffff, NQN, KEYLESS, &dw0), NVME_OK);
 	ck_assert_uint_eq(dw0 >> 16, 0);
-	ck_assert_uint_eq(set_cc(q), NVME_OK);
+	ck_assert_uint_eq(enable_controller(q), NVME_OK);
 	ck_assert_uint_eq(send_msg(q, negotiate_msg(&host)), NVME_OK);
 	drop_queue(q);
 }
@@ -1827,6 +1699,7 @@ static void add_commands(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, who_does_not_begin_is_disconnected);
 	tcase_add_test(tc, to_begin_over_and_over_again_is_no_way_to_stay);
 	tcase_add_test(tc, a_second_time_may_be_left_unfinished);
+	tcase_add_test(tc, a_host_that_gets_a_key_is_asked_at_once);
 	tcase_add_test(tc, a_connect_that_fails_leaves_no_traces);
 	suite_add_tcase(s, tc);
 }
