@@ -60,7 +60,8 @@ static void expire(struct queue_auth *qa)
 	bool failed = qa->auth.state == AUTH_OVER || qa->auth.state == AUTH_WAIT_FETCH_FAILURE1;
 
 	if (!failed)
-		log_warn(
+		log_peer(
+			LOG_LEVEL_WARNING, qa->q->remote_address,
 			"controller %u: host %s from %s did not end its authentication of queue %u in time",
 			qa->q->ctrl->cntlid, qa->q->ctrl->hostnqn, qa->q->remote_address,
 			qa->q->qid);
@@ -216,7 +217,8 @@ static void answer(struct nvmf_req *req, uint16_t status)
 
 static void log_failure(const struct queue_auth *qa)
 {
-	log_warn("controller %u: host %s from %s failed to authenticate queue %u: %s",
+	log_peer(LOG_LEVEL_WARNING, qa->q->remote_address,
+		 "controller %u: host %s from %s failed to authenticate queue %u: %s",
 		 qa->q->ctrl->cntlid, qa->q->ctrl->hostnqn, qa->q->remote_address, qa->q->qid,
 		 auth_explanation_text(qa->auth.explanation));
 }
@@ -226,7 +228,8 @@ static void log_success(const struct queue_auth *qa)
 	const struct nvmf_queue *q = qa->q;
 
 	if (is_admin(q))
-		log_info("controller %u: host %s is authenticated", q->ctrl->cntlid,
+		log_peer(LOG_LEVEL_INFO, q->remote_address,
+			 "controller %u: host %s is authenticated", q->ctrl->cntlid,
 			 q->ctrl->hostnqn);
 	else
 		log_debug("controller %u: queue %u is authenticated", q->ctrl->cntlid, q->qid);
