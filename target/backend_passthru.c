@@ -459,7 +459,7 @@ static int replace_devices(struct passthru_ns *ns, const struct passthru_names *
 
 static int reopen_namespace(struct passthru_ns *ns, int fd, const char *name, const char **ret_why)
 {
-	struct search s = { .nsid = ns->conf.nsid };
+	struct search s = { .nsid = ns->conf[0].nsid };
 	struct geometry g;
 	struct opened o;
 	int err = read_geometry(fd, s.nsid, &g, ret_why);
@@ -539,7 +539,7 @@ static int create_ns(struct passthru *p, const struct passthru_names *names, uin
 	ns->controller = p;
 	ns->set = g->set;
 	ns->zone_extension_len = g->zone_extension_len;
-	ns->conf = (struct config_namespace){
+	ns->conf[0] = ns->conf[1] = (struct config_namespace){
 		.where.file = "", .nsid = nsid, .device = ns->device, .cmb = p->subsys->conf->cmb
 	};
 	*ret = ns;
@@ -566,7 +566,8 @@ static int add_namespace(struct opening *o, struct passthru_ns *pns)
 		[PASSTHRU_NVM] = NVME_CSI_NVM, [PASSTHRU_ZNS] = NVME_CSI_ZNS
 	};
 	struct namespace **more, *ns = NULL;
-	int err = namespace_create(o->target, o->subsys, &pns->conf, &pns->backend, &ns, o->diag);
+	int err =
+		namespace_create(o->target, o->subsys, &pns->conf[0], &pns->backend, &ns, o->diag);
 
 	if (err)
 		return err;
@@ -725,8 +726,11 @@ const struct config_namespace *passthru_namespace_conf(const struct namespace *n
 {
 	struct passthru_ns *p = passthru_ns_of(ns);
 
-	p->conf.cmb = ns->subsys->conf->cmb;
-	return &p->conf;
+	if (p->conf[p->turn].cmb != ns->subsys->conf->cmb) {
+		p->turn = !p->turn;
+		p->conf[p->turn].cmb = ns->subsys->conf->cmb;
+	}
+	return &p->conf[p->turn];
 }
 
 void passthru_close(struct passthru *p)

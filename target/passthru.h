@@ -43,9 +43,12 @@ struct passthru {
 struct passthru_ns {
 	struct backend backend; /* first; info.fd is the block device, claimed, for proofs */
 	struct passthru *controller;
-	struct config_namespace conf; /* what namespace.c wants to know */
-	char device[32];              /* "/dev/ng0n1" */
-	int fd;                       /* of it */
+	/* What namespace.c wants to know; the next one by turns, for it tells a change by the
+	 * address. */
+	struct config_namespace conf[2];
+	unsigned int turn;
+	char device[32]; /* "/dev/ng0n1" */
+	int fd;          /* of it */
 	unsigned int char_major, char_minor;
 	enum passthru_set set;
 	uint32_t zone_extension_len; /* bytes of a zone descriptor extension; 0: none */
@@ -67,7 +70,7 @@ __attribute__((warn_unused_result)) int passthru_open(struct target *t, struct s
 						      size_t *ret_n, struct config_diag *diag);
 
 /** passthru_namespace_conf() - what the configuration of @ns is, after that of its subsystem has
- * changed. */
+ * changed: at another address if it differs. */
 const struct config_namespace *passthru_namespace_conf(const struct namespace *ns);
 
 /** passthru_close() - its namespaces are closed, no request is left. NULL is fine. */

@@ -1000,6 +1000,22 @@ START_TEST(a_host_may_enable_all_command_sets)
 }
 END_TEST
 
+START_TEST(a_change_of_policy_is_another_configuration)
+{
+	struct config_subsystem off = sub_conf;
+	const struct config_namespace *before = passthru_namespace_conf(&spaces[0]), *after;
+
+	ck_assert_ptr_eq(passthru_namespace_conf(&spaces[0]), before);
+	off.cmb = CONFIG_CMB_OFF;
+	subsys.conf = &off;
+	after = passthru_namespace_conf(&spaces[0]);
+	ck_assert_ptr_ne(after, before);
+	ck_assert_int_eq(before->cmb, CONFIG_CMB_PREFER);
+	ck_assert_int_eq(after->cmb, CONFIG_CMB_OFF);
+	ck_assert_ptr_eq(passthru_namespace_conf(&spaces[0]), after);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("passthru");
@@ -1046,6 +1062,7 @@ int main(void)
 	tcase_add_test(dispatch, supported_log_pages_are_those_that_are_answered);
 	tcase_add_test(dispatch, effects_are_those_of_the_command_set);
 	tcase_add_test(dispatch, a_host_may_enable_all_command_sets);
+	tcase_add_test(dispatch, a_change_of_policy_is_another_configuration);
 	tcase_set_timeout(dispatch, 60);
 	suite_add_tcase(s, dispatch);
 	return run_suite(s);
