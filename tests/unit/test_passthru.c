@@ -26,7 +26,7 @@ static int drive_answers(int fd, struct nvme_passthru_cmd *cmd, __u32 *result)
 		errno = -drive_status;
 		return -1;
 	}
-	if (drive_status == 0 && cmd->opcode & 2)
+	if (drive_status == 0 && cmd->opcode & 2 && cmd->data_len)
 		memcpy((void *)(uintptr_t)cmd->addr, drive_data,
 		       cmd->data_len < sizeof(drive_data) ? cmd->data_len : sizeof(drive_data));
 	return drive_status;
