@@ -8,6 +8,7 @@
  */
 #include "tests/host/suite.h"
 
+#include <errno.h>
 #include <rdma/rdma_cma.h>
 #include <string.h>
 
@@ -154,11 +155,32 @@ static bool known_cntlid(struct suite *s, const void *row)
 	       expect_answer(s, &answer, CM_OK, 32);
 }
 
+/* A host that asks and is gone before the answer: nothing of it must stay (tests/e2e/host looks).
+ */
+static bool walk_away(struct suite *s, const void *row)
+{
+	struct host_answer answer;
+	struct host_conn *c = NULL;
+
+	(void)row;
+	for (uint16_t i = 0; i < 20; i++) {
+		struct host_request req = host_default_request(i, 32);
+		int err;
+
+		req.walk_away = true;
+		err = host_connect(s->fh->host, &req, &c, &answer);
+		if (err != -ECANCELED)
+			return suite_fail(s, "cannot ask: %s", strerror(-err));
+	}
+	return suite_controller(s);
+}
+
 void cm_cases(struct suite *s)
 {
 	for (size_t i = 0; i < sizeof(cm_rows) / sizeof(cm_rows[0]); i++)
 		suite_case(s, cm_rows[i].name, cm_rows[i].since, cm_case, &cm_rows[i]);
 	suite_case(s, "cntlid-known", NOW, known_cntlid, NULL);
+	suite_case(s, "walk-away", NOW, walk_away, NULL);
 }
 
 /* ---- no resources: for a daemon whose connection_memory is 1 MiB ------------------------------

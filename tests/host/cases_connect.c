@@ -351,6 +351,134 @@ static bool io_of_discovery(struct suite *s, const void *row)
 	return ok;
 }
 
+/* ---- two Connects that arrive together ---------------------------------------------------------
+ *
+ * Both are looked at before either is done: one of them binds the queue, and only one.
+ */
+
+static bool one_of_two(struct suite *s, struct fab_queue *q, struct nvme_sqe *sqes)
+{
+	unsigned int ok = 0, refused = 0;
+	struct host_response r;
+
+	sqes[0].cid = put16(1);
+	sqes[1].cid = put16(2);
+	if (host_send_chain(q->conn, sqes, sizeof(*sqes), 2))
+		return suite_fail(s, "cannot send");
+	for (int i = 0; i < 2; i++) {
+		if (host_wait(q->conn, HOST_TIMEOUT_MS, &r))
+			return suite_fail(s, "got %d responses, expected 2", i);
+		ok += fab_status(&r) == NVME_OK;
+		refused += fab_status(&r) == (NVME_COMMAND_SEQUENCE | DNR);
+	}
+	return (ok == 1 && refused == 1) ||
+	       suite_fail(s, "got %u successes and %u Command Sequence Errors, expected one each",
+			  ok, refused);
+}
+
+/* @first and @second: the controllers that an I/O queue asks for, 0xffff for an admin queue. */
+static bool two_connects(struct suite *s, uint16_t id, uint16_t first, uint16_t second)
+{
+	struct host_buffer b[2] = { { 0 }, { 0 } };
+	struct nvme_sqe sqes[2];
+	struct capsule c;
+	struct fab_queue q;
+	bool ok = fab_queue_open(s->fh->host, id, IO_QUEUE_DEPTH, &q) == 0 &&
+		  host_alloc(s->fh->host, 4096, 0, &b[0]) == 0 &&
+		  host_alloc(s->fh->host, 4096, 0, &b[1]) == 0;
+
+	if (!ok)
+		(void)suite_fail(s, "no connection");
+	if (ok) {
+		fab_connect_init(&c, s->fh, &b[0], first, q.qid, q.sqsize);
+		sqes[0] = c.sqe;
+		fab_connect_init(&c, s->fh, &b[1], second, q.qid, q.sqsize);
+		sqes[1] = c.sqe;
+		ok = one_of_two(s, &q, sqes);
+	}
+	fab_queue_close(&q);
+	host_free(&b[0]);
+	host_free(&b[1]);
+	return ok;
+}
+
+/* What a queue that was bound twice leaves behind shows when queues come and go after it. */
+static bool then_others(struct suite *s)
+{
+	static const struct fab_options plain;
+
+	for (int i = 0; i < 5; i++) {
+		struct fab_ctrl *c;
+		bool ok;
+
+		if (!suite_create(s, &plain, &c))
+			return false;
+		ok = expect_queue(s, c, 1, NVME_OK);
+		fab_ctrl_destroy(c);
+		if (!ok)
+			return false;
+	}
+	suite_drop_controller(s);
+	return suite_controller(s);
+}
+
+static bool at_once_admin(struct suite *s, const void *row)
+{
+	(void)row;
+	return suite_controller(s) && two_connects(s, 0, 0xffff, 0xffff) && then_others(s);
+}
+
+static bool at_once_io(struct suite *s, const void *row)
+{
+	(void)row;
+	return suite_controller(s) &&
+	       two_connects(s, suite_qid(s), s->ctrl->cntlid, s->ctrl->cntlid) && then_others(s);
+}
+
+static bool at_once_two_controllers(struct suite *s, const void *row)
+{
+	static const struct fab_options plain;
+	struct fab_ctrl *c;
+	bool ok;
+
+	(void)row;
+	if (!suite_controller(s) || !suite_create(s, &plain, &c))
+		return false;
+	ok = two_connects(s, suite_qid(s), s->ctrl->cntlid, c->cntlid);
+	fab_ctrl_destroy(c);
+	return ok && then_others(s);
+}
+
+/* The queue's Connect is under way while its controller goes. Either answer will do. */
+static bool while_admin_goes(struct suite *s, const void *row)
+{
+	static const struct fab_options plain;
+
+	(void)row;
+	for (int i = 0; i < 10; i++) {
+		struct host_buffer b = { 0 };
+		struct fab_ctrl *c;
+		struct fab_queue q;
+		struct capsule capsule;
+		bool ok;
+
+		if (!suite_create(s, &plain, &c))
+			return false;
+		ok = fab_queue_open(s->fh->host, 1, IO_QUEUE_DEPTH, &q) == 0 &&
+		     host_alloc(s->fh->host, 4096, 0, &b) == 0;
+		if (ok) {
+			fab_connect_init(&capsule, s->fh, &b, c->cntlid, 1, IO_QUEUE_DEPTH);
+			ok = fab_send(&q, &capsule) == 0;
+		}
+		fab_ctrl_destroy(c);
+		fab_queue_close(&q);
+		host_free(&b);
+		if (!ok)
+			return suite_fail(s, "no connection");
+	}
+	return then_others(s);
+}
+
 /* Two controllers of one host have different IDs, and each its own queues. */
 static bool two_controllers(struct suite *s, const void *row)
 {
@@ -378,4 +506,8 @@ void connect_cases(struct suite *s)
 	suite_case(s, "io-more-than-granted", NOW, more_than_granted, NULL);
 	suite_case(s, "io-of-discovery", NOW, io_of_discovery, NULL);
 	suite_case(s, "two-controllers", NOW, two_controllers, NULL);
+	suite_case(s, "at-once-admin", NOW, at_once_admin, NULL);
+	suite_case(s, "at-once-io", NOW, at_once_io, NULL);
+	suite_case(s, "at-once-two-controllers", NOW, at_once_two_controllers, NULL);
+	suite_case(s, "while-admin-goes", NOW, while_admin_goes, NULL);
 }

@@ -271,6 +271,98 @@ static bool bytes_behind_sqe(struct suite *s, const void *row)
 	return expect_status(s, err, &r, NVME_OK);
 }
 
+/* ---- hosts that do not take what they are sent --------------------------------------------------
+ */
+
+/* Without receives here the target's responses stay with its RNIC. Others are served, and when this
+ * host goes, so does all of it. */
+static bool no_receives(struct suite *s, const void *row)
+{
+	const uint16_t *qid = row;
+	struct host_request req = host_default_request(*qid, 32);
+	struct host_answer answer;
+	struct host_conn *c = NULL;
+	struct capsule capsule;
+	bool ok;
+	int err;
+
+	req.no_receives = true;
+	err = host_connect(s->fh->host, &req, &c, &answer);
+	if (err)
+		return suite_fail(s, "no connection: %s", strerror(-err));
+	fab_capsule_init(&capsule, ADM_KEEP_ALIVE);
+	for (int i = 0; i < 30 && !err; i++)
+		err = host_send(c, &capsule.sqe, sizeof(capsule.sqe));
+	ok = !err || suite_fail(s, "cannot send: %s", strerror(-err));
+	ok = ok && others_live(s);
+	host_close(c);
+	return ok && others_live(s);
+}
+
+/* Memory that goes away under a command. What was written there is nobody's; the queue may end. */
+static bool memory_goes(struct suite *s, const void *row)
+{
+	const uint8_t *opcode = row;
+
+	for (int i = 0; i < 5; i++) {
+		struct host_buffer b = { 0 };
+		struct pair p;
+		struct capsule c;
+		uint32_t nblocks;
+		bool ok = pair_create(s, 8, &p) &&
+			  (host_alloc(s->fh->host, s->ctrl->mdts_len, 0x5a, &b) == 0 ||
+			   suite_fail(s, "no memory"));
+
+		if (ok) {
+			nblocks = (uint32_t)(s->ctrl->mdts_len / s->lba_len);
+			fab_rw_init(&c, *opcode, s->nsid, FREE_LBA, nblocks);
+			c.sqe.dptr = fab_sgl_keyed(&b, nblocks * s->lba_len, SGL_SUB_ADDRESS);
+			ok = fab_send(&p.q, &c) == 0 || suite_fail(s, "cannot send");
+		}
+		host_free(&b);
+		ok = ok && others_live(s);
+		pair_destroy(&p);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+/* 64 commands on the admin queue of 32 entries, without waiting: each is answered, or the
+ * connection ends. */
+static bool admin_flood(struct suite *s, const void *row)
+{
+	static const struct fab_options plain;
+	struct nvme_sqe *sqes = calloc(HOST_DEPTH, sizeof(*sqes));
+	struct host_response r;
+	struct fab_ctrl *c;
+	unsigned int answered = 0;
+	bool ok;
+
+	(void)row;
+	if (!sqes || !suite_create(s, &plain, &c)) {
+		free(sqes);
+		return false;
+	}
+	for (unsigned int i = 0; i < HOST_DEPTH; i++) {
+		struct capsule capsule;
+
+		fab_capsule_init(&capsule, ADM_IDENTIFY);
+		capsule.sqe.cdw10 = put32(1);
+		capsule.sqe.dptr = fab_sgl_keyed(&c->page, 4096, SGL_SUB_ADDRESS);
+		sqes[i] = capsule.sqe;
+	}
+	ok = host_send_chain(c->admin.conn, sqes, sizeof(*sqes), HOST_DEPTH) == 0 ||
+	     suite_fail(s, "cannot send");
+	while (ok && answered < HOST_DEPTH && host_wait(c->admin.conn, HOST_TIMEOUT_MS, &r) == 0)
+		answered++;
+	if (ok && answered < HOST_DEPTH && !host_gone(c->admin.conn))
+		ok = suite_fail(s, "got %u answers, expected %u or the end", answered, HOST_DEPTH);
+	free(sqes);
+	fab_ctrl_destroy(c);
+	return ok && others_live(s);
+}
+
 /* The same CID twice at a time: both are answered, and nothing breaks. (A host that does so cannot
  * tell the answers apart; refusing is allowed, not demanded: Base 2.1, 4.2.3.2.) */
 static bool same_cid(struct suite *s, const void *row)
@@ -299,7 +391,8 @@ static bool same_cid(struct suite *s, const void *row)
 
 void flow_cases(struct suite *s)
 {
-	static const uint16_t depth_2 = 2, depth_5 = 5;
+	static const uint16_t depth_2 = 2, depth_5 = 5, admin = 0, io = 9;
+	static const uint8_t read = nvme_cmd_read, write = nvme_cmd_write;
 
 	suite_case(s, "head-wraps-at-5", NOW, head_wraps, &depth_5);
 	suite_case(s, "head-wraps-at-2", NOW, head_wraps, &depth_2);
@@ -310,5 +403,10 @@ void flow_cases(struct suite *s)
 	suite_case(s, "more-commands-than-entries", NOW, too_many, NULL);
 	for (size_t i = 0; i < sizeof(length_rows) / sizeof(length_rows[0]); i++)
 		suite_case(s, length_rows[i].name, NOW, length_case, &length_rows[i]);
+	suite_case(s, "no-receives-admin", NOW, no_receives, &admin);
+	suite_case(s, "no-receives-io", NOW, no_receives, &io);
+	suite_case(s, "memory-goes-under-read", NOW, memory_goes, &read);
+	suite_case(s, "memory-goes-under-write", NOW, memory_goes, &write);
+	suite_case(s, "admin-flood", NOW, admin_flood, NULL);
 	suite_case(s, "bytes-behind-sqe", NOW, bytes_behind_sqe, NULL);
 }

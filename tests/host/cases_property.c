@@ -59,7 +59,8 @@ static const struct property_case rows[] = {
 	{ "fctype-ff", NOW, ON_ADMIN, 0xff, 0, 0, 0, NVME_INVALID_OPCODE | DNR, 0, 0 },
 	{ "fctype-ff-on-io", NOW, ON_IO, 0xff, 0, 0, 0, NVME_INVALID_OPCODE | DNR, 0, 0 },
 	/* Disconnect ends I/O queues only: Base 2.1, 6.4 */
-	{ "disconnect-admin", NOW, ON_ADMIN, 8, 0, 0, 0, NVME_INVALID_OPCODE | DNR, 0, 0 },
+	{ "disconnect-admin", NOW, ON_ADMIN, 8, 0, 0, 0, NVME_INVALID_QUEUE_TYPE | DNR, 0, 0 },
+	{ "disconnect-recfmt", NOW, ON_IO, 8, 1, 0, 0, NVME_CONNECT_FORMAT | DNR, 0, 0 },
 };
 
 static bool property_case(struct suite *s, const void *row)
@@ -228,6 +229,33 @@ static bool enable_discovery(struct suite *s, const void *row)
 	return ok;
 }
 
+/* One I/O queue ends after its answer; the controller and its other queues stay. */
+static bool disconnect_io(struct suite *s, const void *row)
+{
+	struct capsule c;
+	struct fab_queue q;
+	struct host_response r;
+	bool ok;
+	int err;
+
+	(void)row;
+	if (!suite_controller(s))
+		return false;
+	err = fab_ctrl_queue(s->ctrl, suite_qid(s), 8, &q);
+	if (err)
+		return suite_fail(s, "no I/O queue: %d", err);
+	fab_fabrics_init(&c, 8);
+	err = fab_exec(&q, &c, &r);
+	ok = expect_status(s, err, &r, NVME_OK) && expect_gone(s, q.conn);
+	fab_queue_close(&q);
+	if (ok) { /* its ID is free again */
+		err = fab_ctrl_queue(s->ctrl, s->next_qid, 8, &q);
+		ok = !err || suite_fail(s, "got %d from Connect of the same queue again", err);
+		fab_queue_close(&q);
+	}
+	return ok && suite_transfer(s, nvme_cmd_read, 0, 1);
+}
+
 void property_cases(struct suite *s)
 {
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -236,6 +264,7 @@ void property_cases(struct suite *s)
 		suite_case(s, cc_rows[i].name, cc_rows[i].since, cc_case, &cc_rows[i]);
 	suite_case(s, "enable-css-all", NOW, css_all, NULL);
 	suite_case(s, "enable-discovery", NOW, enable_discovery, NULL);
+	suite_case(s, "disconnect-io", NOW, disconnect_io, NULL);
 	suite_case(s, "disable", NOW, disable, NULL);
 	suite_case(s, "disable-enable", NOW, disable_enable, NULL);
 	suite_case(s, "shutdown-enabled", NOW, shutdown_enabled, NULL);

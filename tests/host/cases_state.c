@@ -172,6 +172,46 @@ static bool host_goes(struct suite *s, const void *row)
 	return suite_controller(s);
 }
 
+/* A reset while writes are under way: when RDY is 0, none of them can reach a block any more. */
+static bool reset_while_writing(struct suite *s, const void *row)
+{
+	uint32_t n;
+
+	(void)row;
+	for (unsigned int round = 0; round < 5; round++) {
+		struct capsule c;
+
+		if (!suite_controller(s))
+			return false;
+		n = (uint32_t)(s->ctrl->mdts_len / s->lba_len);
+		suite_fill(s->data.va, s->ctrl->mdts_len, 20);
+		for (unsigned int i = 0; i < IO_QUEUE_DEPTH - 1; i++) {
+			fab_rw_init(&c, nvme_cmd_write, s->nsid, FREE_LBA, n);
+			c.sqe.dptr = fab_sgl_keyed(&s->data, n * s->lba_len, SGL_SUB_ADDRESS);
+			if (fab_send(&s->io, &c))
+				return suite_fail(s, "cannot send");
+		}
+		if (fab_property_set(s->ctrl, PROP_CC, CC_DEFAULT) ||
+		    fab_wait_csts(s->ctrl, CSTS_RDY, 0))
+			return suite_fail(s, "got no disabled controller");
+		suite_drop_controller(s);
+		/* what is written now is not overtaken by what was sent before */
+		if (!suite_controller(s))
+			return false;
+		suite_fill(s->data.va, s->ctrl->mdts_len, 21);
+		if (!suite_transfer(s, nvme_cmd_write, FREE_LBA, n) ||
+		    !suite_transfer(s, nvme_cmd_read, FREE_LBA, n))
+			return false;
+
+		uint8_t expected[4096];
+
+		suite_fill(expected, sizeof(expected), 21);
+		if (memcmp(s->data.va, expected, sizeof(expected)) != 0)
+			return suite_fail(s, "got the data of before the reset");
+	}
+	return true;
+}
+
 void state_cases(struct suite *s)
 {
 	static const uint16_t admin = 0, io = 1;
@@ -184,6 +224,7 @@ void state_cases(struct suite *s)
 	suite_case(s, "io-queue-without-admin", NOW, without_admin, NULL);
 	suite_case(s, "host-goes-while-reading", NOW, host_goes, &read);
 	suite_case(s, "host-goes-while-writing", NOW, host_goes, &write);
+	suite_case(s, "reset-while-writing", NOW, reset_while_writing, NULL);
 	suite_case(s, "silent-admin", NOW, silent, &admin);
 	suite_case(s, "silent-io", NOW, silent, &io);
 }

@@ -422,7 +422,7 @@ static int make_memory(struct host_conn *c)
 	return c->mr && c->capsule_mr ? 0 : -ENOMEM;
 }
 
-static int make_queue_pair(struct host_conn *c)
+static int make_queue_pair(struct host_conn *c, bool no_receives)
 {
 	struct ibv_qp_init_attr attr = { .qp_type = IBV_QPT_RC,
 					 .cap = { .max_send_wr = HOST_DEPTH + 1,
@@ -444,7 +444,7 @@ static int make_queue_pair(struct host_conn *c)
 	attr.send_cq = attr.recv_cq = c->cq;
 	if (rdma_create_qp(c->id, c->host->pd, &attr))
 		return -errno;
-	for (unsigned int i = 0; i < HOST_DEPTH && !err; i++)
+	for (unsigned int i = 0; i < HOST_DEPTH && !err && !no_receives; i++)
 		err = post_recv(c, i);
 	return err;
 }
@@ -483,6 +483,8 @@ static int ask(struct host_conn *c, const struct host_request *req, struct host_
 
 	if (rdma_connect(c->id, &param))
 		return -errno;
+	if (req->walk_away)
+		return -ECANCELED;
 	err = next_event(c, &step);
 	if (err)
 		return err;
@@ -507,7 +509,7 @@ int host_connect(struct host *h, const struct host_request *req, struct host_con
 	else
 		err = resolve(c);
 	if (!err)
-		err = make_queue_pair(c);
+		err = make_queue_pair(c, req->no_receives);
 	if (!err)
 		err = ask(c, req, answer);
 	if (err) {

@@ -41,6 +41,8 @@ struct host_request {
 	uint8_t data_len;       /* bytes of it that are sent */
 	uint8_t reads_accepted; /* RDMA READs that we answer at once (the target's IRD check) */
 	uint8_t reads_issued;   /* that we might have out (its ORD check) */
+	bool no_receives;       /* never post one: responses find no room here */
+	bool walk_away;         /* do not wait for the answer */
 };
 
 enum host_outcome {
@@ -78,7 +80,9 @@ struct host_request host_default_request(uint16_t qid, uint16_t depth);
 /**
  * host_connect() - ask for a connection and wait for the answer.
  * Return: 0 with @ret and @answer set; -ECONNREFUSED when refused (@answer says how);
- * other negative errno when nobody could be asked (@answer->outcome is HOST_FAILED).
+ * other negative errno when nobody could be asked (@answer->outcome is HOST_FAILED); -ECANCELED
+ * with
+ * @req->walk_away.
  */
 __attribute__((warn_unused_result)) int host_connect(struct host *h, const struct host_request *req,
 						     struct host_conn **ret,
