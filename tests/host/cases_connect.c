@@ -495,6 +495,148 @@ static bool two_controllers(struct suite *s, const void *row)
 	return ok;
 }
 
+/* ---- static controllers -----------------------------------------------------------------------
+ */
+
+#define STATIC_MIN 100
+#define STATIC_MAX 101
+#define ANY_STATIC 0xfffe
+
+/* Ask for @id; the queue stays open in @q when it succeeds. */
+static bool ask_static(struct suite *s, uint16_t id, struct fab_queue *q, uint16_t status,
+		       uint32_t dw0)
+{
+	struct fab_host fh = *s->fh;
+	struct capsule c;
+	struct host_buffer b = { 0 };
+	struct host_response r;
+	bool ok;
+	int err;
+
+	if (!s->static_nqn)
+		return suite_skip(s, "no --static-nqn given");
+	strlcpy(fh.nqn, s->static_nqn, sizeof(fh.nqn));
+	if (fab_queue_open(fh.host, 0, 32, q) || host_alloc(fh.host, 4096, 0, &b))
+		return suite_fail(s, "no connection");
+	fab_connect_init(&c, &fh, &b, id, 0, 32);
+	err = fab_exec(q, &c, &r);
+	ok = expect_status(s, err, &r, status);
+	if (ok && status && get32(r.cqe.dw0) != dw0)
+		ok = suite_fail(s, "got dw0 %#x, expected %#x", get32(r.cqe.dw0), dw0);
+	if (ok && !status && id != ANY_STATIC && get32(r.cqe.dw0) != id)
+		ok = suite_fail(s, "got controller ID %u, expected %u", get32(r.cqe.dw0), id);
+	if (ok && !status && (get32(r.cqe.dw0) < STATIC_MIN || get32(r.cqe.dw0) > STATIC_MAX))
+		ok = suite_fail(s, "got controller ID %u", get32(r.cqe.dw0));
+	host_free(&b);
+	return ok;
+}
+
+struct static_case {
+	const char *name;
+	uint16_t id;
+	uint16_t status;
+};
+
+static const struct static_case static_rows[] = {
+	{ "static-dynamic", 0xffff, INVALID_PARAM },
+	{ "static-0", 0, INVALID_PARAM },
+	{ "static-99", 99, INVALID_PARAM },
+	{ "static-102", 102, INVALID_PARAM },
+	{ "static-101", 101, NVME_OK },
+	{ "static-any", ANY_STATIC, NVME_OK },
+};
+
+static bool static_case(struct suite *s, const void *row)
+{
+	const struct static_case *t = row;
+	struct fab_queue q = { 0 };
+	bool ok = ask_static(s, t->id, &q, t->status, IN_DATA(cntlid));
+
+	fab_queue_close(&q);
+	return ok;
+}
+
+/* Until that of the case before is gone, an ID may be in use. */
+static bool take_static(struct suite *s, struct fab_queue *q)
+{
+	uint64_t deadline = host_now_ms() + HOST_TIMEOUT_MS;
+	bool ok;
+
+	while (!(ok = ask_static(s, ANY_STATIC, q, NVME_OK, 0)) && !s->skip &&
+	       host_now_ms() < deadline)
+		fab_queue_close(q);
+	return ok;
+}
+
+/* Each is one host's only, and there are two. */
+static bool static_in_use(struct suite *s, const void *row)
+{
+	struct fab_queue a = { 0 }, b = { 0 }, c = { 0 }, d = { 0 };
+	bool ok = take_static(s, &a) && take_static(s, &b) &&
+		  ask_static(s, STATIC_MIN, &c, NVME_CONNECT_BUSY, 0) &&
+		  ask_static(s, ANY_STATIC, &d, NVME_CONNECT_BUSY, 0);
+
+	(void)row;
+	fab_queue_close(&a);
+	fab_queue_close(&b);
+	fab_queue_close(&c);
+	fab_queue_close(&d);
+	return ok;
+}
+
+/* ---- limits of a host: for a daemon with host_controllers = 2 and host_queues = 3
+ * ----------------
+ */
+
+static bool expect_busy(struct suite *s, int err)
+{
+	return err == NVME_CONNECT_BUSY ||
+	       suite_fail(s, "got %d from Connect, expected %#x (%s)", err, NVME_CONNECT_BUSY,
+			  fab_status_name(NVME_CONNECT_BUSY));
+}
+
+static bool controllers_of_host(struct suite *s, const void *row)
+{
+	static const struct fab_options plain;
+	struct fab_ctrl *a = NULL, *b = NULL, *c = NULL;
+	bool ok = suite_create(s, &plain, &a) && suite_create(s, &plain, &b) &&
+		  expect_busy(s, fab_ctrl_create(s->fh, &plain, &c));
+
+	(void)row;
+	fab_ctrl_destroy(a);
+	fab_ctrl_destroy(b);
+	fab_ctrl_destroy(c);
+	return ok;
+}
+
+static bool queues_of_host(struct suite *s, const void *row)
+{
+	static const struct fab_options plain;
+	struct fab_queue q[4] = { { 0 } };
+	struct fab_ctrl *c;
+	bool ok = true;
+	int err;
+
+	(void)row;
+	if (!suite_create(s, &plain, &c))
+		return false;
+	for (uint16_t i = 0; i < 3 && ok; i++) {
+		err = fab_ctrl_queue(c, (uint16_t)(i + 1), 8, &q[i]);
+		ok = !err || suite_fail(s, "got %d from Connect of queue %u", err, i + 1);
+	}
+	ok = ok && expect_busy(s, fab_ctrl_queue(c, 4, 8, &q[3]));
+	for (int i = 0; i < 4; i++)
+		fab_queue_close(&q[i]);
+	fab_ctrl_destroy(c);
+	return ok;
+}
+
+void limit_cases(struct suite *s)
+{
+	suite_case(s, "controllers", NOW, controllers_of_host, NULL);
+	suite_case(s, "queues", NOW, queues_of_host, NULL);
+}
+
 void connect_cases(struct suite *s)
 {
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -506,6 +648,9 @@ void connect_cases(struct suite *s)
 	suite_case(s, "io-more-than-granted", NOW, more_than_granted, NULL);
 	suite_case(s, "io-of-discovery", NOW, io_of_discovery, NULL);
 	suite_case(s, "two-controllers", NOW, two_controllers, NULL);
+	for (size_t i = 0; i < sizeof(static_rows) / sizeof(static_rows[0]); i++)
+		suite_case(s, static_rows[i].name, NOW, static_case, &static_rows[i]);
+	suite_case(s, "static-in-use", NOW, static_in_use, NULL);
 	suite_case(s, "at-once-admin", NOW, at_once_admin, NULL);
 	suite_case(s, "at-once-io", NOW, at_once_io, NULL);
 	suite_case(s, "at-once-two-controllers", NOW, at_once_two_controllers, NULL);

@@ -25,6 +25,8 @@ const struct test_group test_groups[] = {
 	{ "abort", "the Abort command", abort_cases, false },
 	{ "cm-resources", "only when named: for a daemon with connection_memory = \"1M\"",
 	  cm_resource_cases, true },
+	{ "limits", "only when named: for a daemon with host_controllers = 2; host_queues = 3",
+	  limit_cases, true },
 };
 const size_t ntest_groups = sizeof(test_groups) / sizeof(test_groups[0]);
 
@@ -47,6 +49,7 @@ static void print_help(void)
 	       "  -n, --nqn N           the subsystem (default nqn.2026-11.org.nvmf-p2pd:test)\n"
 	       "  -q, --hostnqn N       who we are\n"
 	       "      --closed-nqn N    a subsystem that does not allow us (else a case is skipped)\n"
+	       "      --static-nqn N    one with static controllers, IDs 100 and 101 (else cases are skipped)\n"
 	       "      --list            print the names of the cases\n"
 	       "      --help, --version\n"
 	       "\n"
@@ -61,7 +64,7 @@ static void print_help(void)
 	send_help();
 }
 
-enum { OPT_LIST = 256, OPT_CLOSED, OPT_HELP, OPT_VERSION };
+enum { OPT_LIST = 256, OPT_CLOSED, OPT_STATIC, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "address", required_argument, NULL, 'a' },
@@ -69,6 +72,7 @@ static const struct option options[] = {
 	{ "nqn", required_argument, NULL, 'n' },
 	{ "hostnqn", required_argument, NULL, 'q' },
 	{ "closed-nqn", required_argument, NULL, OPT_CLOSED },
+	{ "static-nqn", required_argument, NULL, OPT_STATIC },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -97,6 +101,9 @@ static int parse(struct settings *set, int argc, char **argv)
 			break;
 		case OPT_CLOSED:
 			set->suite.closed_nqn = optarg;
+			break;
+		case OPT_STATIC:
+			set->suite.static_nqn = optarg;
 			break;
 		case OPT_LIST:
 			set->suite.list = true;

@@ -21,6 +21,7 @@ struct suite {
 	int nwanted;
 	bool list;              /* print the names only */
 	const char *closed_nqn; /* a subsystem that does not allow us; may be NULL */
+	const char *static_nqn; /* one with static controllers 100 and 101; may be NULL */
 	unsigned int passed, failed, todo, skipped;
 	/* private: */
 	const char *group;
@@ -136,6 +137,7 @@ void suite_fill(uint8_t *to, size_t len, unsigned int seed);
 void cm_cases(struct suite *s);
 void cm_resource_cases(struct suite *s);
 void connect_cases(struct suite *s);
+void limit_cases(struct suite *s);
 void property_cases(struct suite *s);
 void opcode_cases(struct suite *s, enum on on); /* each opcode, by the effects log */
 void admin_cases(struct suite *s);
