@@ -247,7 +247,7 @@ static void lane_arm(struct poller *p)
 
 	LIST_FOREACH (q, &l->cqs, entry) {
 		arm_cq(l, &q->recv);
-		if (q->reads_out || q->draining || q->starving || waiting ||
+		if (q->reads_out || q->draining || q->starving || q->hanging_up || waiting ||
 		    (l->flush_out && q == l->flush_cqs))
 			arm_cq(l, &q->send);
 	}

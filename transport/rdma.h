@@ -45,7 +45,7 @@ struct cq {
 struct cq_pair {
 	struct cq recv, send;
 	/* what only a completion on the send queue can bring on: else nobody asks for its events */
-	unsigned int reads_out, draining, starving;
+	unsigned int reads_out, draining, starving, hanging_up;
 	LIST_ENTRY(cq_pair) entry;
 };
 

@@ -400,6 +400,7 @@ static void release(struct request *req)
 {
 	struct conn *c = req->conn;
 
+	c->cqs->hanging_up -= req->state == REQ_SENDING && req->nvmf.hangs_up;
 	set_state(req, REQ_FREE);
 	done_with_recv(req);
 	give_slot(req);
@@ -809,6 +810,7 @@ static void post_response(struct request *req)
 		chain_pieces(req, IBV_WR_RDMA_WRITE)->next = &req->send_wr;
 	}
 	set_state(req, REQ_SENDING);
+	req->conn->cqs->hanging_up += req->nvmf.hangs_up;
 	queue_wrs(req->conn, first, &req->send_wr);
 }
 
