@@ -152,6 +152,7 @@ const char *fab_status_name(uint16_t status)
 		{ 0x182, "Connect Invalid Parameters / Attempted Write to Read Only Range" },
 		{ 0x183, "Connect Restart Discovery / Command Size Limit Exceeded" },
 		{ 0x184, "Connect Invalid Host" },
+		{ 0x185, "Invalid Queue Type" },
 		{ 0x191, "Authentication Required" },
 		{ 0x280, "Write Fault" },
 		{ 0x281, "Unrecovered Read Error" },
