@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const char *rnic_name(const struct rnic *r)
@@ -84,23 +85,32 @@ static void bind_anchor(struct rnic *r, struct rdma_cm_id *id)
 }
 
 /*
- * Give a device back that is being removed. A driver that cannot part it from its users (rxe: it
- * has no disassociate_ucontext) waits until everybody has closed it, but librdmacm closes it only
- * when it meets another one. So its descriptors, which librdmacm will close some day, become ones
- * of nothing.
+ * Give a device back. When it is being removed and its driver cannot part it from its users (rxe:
+ * it has no disassociate_ucontext), the kernel waits until everybody has closed it; but librdmacm,
+ * unless it has seen another one meanwhile, keeps it open though no ID is bound to it any more. So
+ * its descriptors, which librdmacm will close some day, become ones of nothing.
  */
 static void let_go(struct rnic *r)
 {
-	int null;
+	int cmd_fd = r->verbs->cmd_fd, async_fd = r->verbs->async_fd, null;
+	struct stat before, after;
+	char name[IBV_SYSFS_NAME_MAX];
 
-	if (!r->gone || !r->anchor)
+	if (!r->anchor || fstat(cmd_fd, &before))
 		return;
+	strlcpy(name, rnic_name(r), sizeof(name));
+	rdma_destroy_id(r->anchor);
+	if (!r->gone)
+		return;
+	if (fstat(cmd_fd, &after) || !S_ISCHR(after.st_mode) || after.st_rdev != before.st_rdev) {
+		log_info("rnic %s: let go of", name); /* librdmacm has closed it */
+		return;
+	}
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0 || dup3(null, r->verbs->async_fd, O_CLOEXEC) < 0 ||
-	    dup3(null, r->verbs->cmd_fd, O_CLOEXEC) < 0)
-		log_warn("rnic %s: it cannot be let go of: %s", rnic_name(r), strerror(errno));
+	if (null < 0 || dup3(null, async_fd, O_CLOEXEC) < 0 || dup3(null, cmd_fd, O_CLOEXEC) < 0)
+		log_warn("rnic %s: it cannot be let go of: %s", name, strerror(errno));
 	else
-		log_info("rnic %s: let go of", rnic_name(r));
+		log_info("rnic %s: let go of", name);
 	if (null >= 0)
 		close(null);
 }
@@ -179,8 +189,6 @@ void rnic_destroy(struct rnic *r)
 	if (r->pd)
 		ibv_dealloc_pd(r->pd);
 	let_go(r);
-	if (r->anchor)
-		rdma_destroy_id(r->anchor);
 	free(r);
 }
 
