@@ -7,6 +7,7 @@
 #include "config/text.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,6 +186,19 @@ static int claim_uuid(struct check *k, struct claims *uuids, const struct config
 	return claim(k, uuids, &ns->where, arena_printf(&k->scratch, "%s", text));
 }
 
+static int claim_hex(struct check *k, struct claims *ids, const struct config_namespace *ns,
+		     const char *text)
+{
+	char *lower;
+
+	if (!text)
+		return 0;
+	lower = arena_printf(&k->scratch, "%s", text);
+	for (char *c = lower; c && *c; c++)
+		*c = (char)tolower(*c);
+	return claim(k, ids, &ns->where, lower);
+}
+
 /*
  * Two namespaces on one drive would write over each other; two drives of one name would be taken
  * for paths to the same data by a multipath host.
@@ -192,13 +206,19 @@ static int claim_uuid(struct check *k, struct claims *uuids, const struct config
 static int check_drives(struct check *k)
 {
 	size_t n = count_namespaces(k->c);
-	struct claims devices, uuids = { 0 };
+	struct claims devices, uuids = { 0 }, nguids = { 0 }, eui64s = { 0 };
 	int err = claims_init(k, &devices, "namespace device", n + k->c->nsubsystems,
 			      "export a drive once only");
 
 	if (!err)
 		err = claims_init(k, &uuids, "namespace uuid", n,
 				  "give each namespace its own uuid");
+	if (!err)
+		err = claims_init(k, &nguids, "namespace nguid", n,
+				  "give each namespace its own nguid");
+	if (!err)
+		err = claims_init(k, &eui64s, "namespace eui64", n,
+				  "give each namespace its own eui64");
 	for (size_t i = 0; i < k->c->nsubsystems && !err; i++) {
 		const struct config_subsystem *s = &k->c->subsystems[i];
 
@@ -206,13 +226,23 @@ static int check_drives(struct check *k)
 			err = claim(k, &devices, &s->namespaces[j].where, s->namespaces[j].device);
 			if (!err)
 				err = claim_uuid(k, &uuids, &s->namespaces[j]);
+			if (!err)
+				err = claim_hex(k, &nguids, &s->namespaces[j],
+						s->namespaces[j].nguid);
+			if (!err)
+				err = claim_hex(k, &eui64s, &s->namespaces[j],
+						s->namespaces[j].eui64);
 		}
 		if (!err && s->passthrough)
 			err = claim(k, &devices, &s->where, s->passthrough);
 	}
 	if (!err)
 		err = claims_check(k, &devices);
-	return err ? err : claims_check(k, &uuids);
+	if (!err)
+		err = claims_check(k, &uuids);
+	if (!err)
+		err = claims_check(k, &nguids);
+	return err ? err : claims_check(k, &eui64s);
 }
 
 static int check_nsids(struct check *k, const struct config_subsystem *s)

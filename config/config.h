@@ -67,7 +67,9 @@ struct config_namespace {
 	const char **allowed_hosts; /* who sees it; none: every host of the subsystem */
 	size_t nallowed_hosts;
 	bool has_uuid;
-	uint8_t uuid[16]; /* as on the wire (big-endian text order) */
+	uint8_t uuid[16];  /* as on the wire (big-endian text order) */
+	const char *nguid; /* hexadecimal digits, or NULL */
+	const char *eui64;
 };
 #define CONFIG_NSID_MAX 1024
 

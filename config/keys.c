@@ -141,6 +141,14 @@ static const struct key namespace_keys[] = {
 	  .off2 = offsetof(struct config_namespace, has_uuid),
 	  .form = "a UUID as in \"6f1e0f5c-3f0a-4a35-9d0e-3f7c3f1c2b11\"",
 	  .help = "the namespace's name for hosts with several paths to it" },
+	{ .name = "nguid", .type = KEY_TEXT, FIELD(config_namespace, nguid),
+	  .min = 32, .max = 32, .wrong = hex_wrong,
+	  .form = "32 hexadecimal digits",
+	  .help = "its globally unique identifier (NGUID); that of its uuid if left out" },
+	{ .name = "eui64", .type = KEY_TEXT, FIELD(config_namespace, eui64),
+	  .min = 16, .max = 16, .wrong = hex_wrong,
+	  .form = "16 hexadecimal digits",
+	  .help = "its IEEE extended unique identifier (EUI-64)" },
 };
 
 static const struct group group_namespace = {

@@ -208,6 +208,18 @@ const char *ascii_wrong(const char *text)
 	return NULL;
 }
 
+const char *hex_wrong(const char *text)
+{
+	bool zero = true;
+
+	for (; *text; text++) {
+		if (hex_value(*text) < 0)
+			return "it holds something else than hexadecimal digits";
+		zero &= *text == '0';
+	}
+	return zero ? "it is zero, which means none" : NULL;
+}
+
 /* ---- processors --------------------------------------------------------------------------------
  */
 

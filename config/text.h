@@ -26,6 +26,9 @@ const char *controller_wrong(const char *text);
 /* Identify Controller SN and MN. */
 const char *ascii_wrong(const char *text);
 
+/* Hexadecimal digits, not all of them 0. */
+const char *hex_wrong(const char *text);
+
 /* Processors such as "2-5,8", below 1024. */
 const char *cpus_wrong(const char *text);
 

@@ -385,6 +385,12 @@ static const struct wrong {
 	{ 2, "has cmb without passthrough", "its namespaces", PORT PASS("cmb = \"off\";") },
 	{ 3, "passthrough\" is \"nvme0\": it is neither", "0000:03:00.0", PORT PASS("passthrough = \"nvme0\";") },
 	{ 3, "namespace device /dev/a is given twice", "once only", PORT "subsystems = ( " SUB_NQN("a") "namespaces = ( { nsid = 1; device = \"/dev/a\"; } ); },\n" SUB_NQN("b") "passthrough = \"/dev/a\"; } );" },
+	{ 3, "nguid\" is \"0011\": it is too short", "32 hexadecimal", PORT NS("{ nsid = 1; nguid = \"0011\"; }") },
+	{ 3, "nguid\" is \"00112233-4455-6677-8899-AABBCCDD\": it holds something else", "32 hexadecimal", PORT NS("{ nsid = 1; nguid = \"00112233-4455-6677-8899-AABBCCDD\"; }") },
+	{ 3, "eui64\" is \"0000000000000000\": it is zero", "16 hexadecimal", PORT NS("{ nsid = 1; eui64 = \"0000000000000000\"; }") },
+	{ 3, "eui64\" is \"00112233445566778\": it is longer than 16", "16 hexadecimal", PORT NS("{ nsid = 1; eui64 = \"00112233445566778\"; }") },
+	{ 4, "namespace nguid 00112233445566778899aabbccddeeff is given twice", "its own nguid", PORT NS("{ nsid = 1; device = \"/dev/a\"; nguid = \"00112233445566778899AABBCCDDEEFF\"; },\n{ nsid = 2; device = \"/dev/b\"; nguid = \"00112233445566778899aabbccddeeff\"; }") },
+	{ 4, "namespace eui64 0011223344556677 is given twice", "its own eui64", PORT NS("{ nsid = 1; device = \"/dev/a\"; eui64 = \"0011223344556677\"; },\n{ nsid = 2; device = \"/dev/b\"; eui64 = \"0011223344556677\"; }") },
 };
 
 /* What libconfig itself refuses. */
@@ -487,6 +493,8 @@ static void same_namespace(const struct config_namespace *a, const struct config
 		same_text(a->allowed_hosts[i], b->allowed_hosts[i]);
 	ck_assert_int_eq(a->has_uuid, b->has_uuid);
 	ck_assert_mem_eq(a->uuid, b->uuid, sizeof(a->uuid));
+	same_text(a->nguid, b->nguid);
+	same_text(a->eui64, b->eui64);
 }
 
 static void same_passthrough(const struct config_subsystem *a, const struct config_subsystem *b)
@@ -682,6 +690,7 @@ START_TEST(what_is_given_is_kept)
 		"cntlid_min = 5; cntlid_max = 6; max_controllers = 2; max_queues = 3;"
 		"namespaces = ( { nsid = 1024; device = \"/dev/a\"; cmb = \"require\"; scratch = \"/dev/b\"; allowed_hosts = ( " HOST
 		" );\n"
+		"nguid = \"00112233445566778899AABBCCDDEEFF\"; eui64 = \"0011223344556677\";\n"
 		"uuid = \"00112233-4455-6677-8899-AABBCCDDEEFF\"; } ); } );\n");
 	static const uint8_t uuid[16] = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
 					  0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff };
@@ -722,6 +731,8 @@ START_TEST(what_is_given_is_kept)
 	ck_assert_uint_eq(s->namespaces[0].cmb, CONFIG_CMB_REQUIRE);
 	ck_assert(s->namespaces[0].has_uuid);
 	ck_assert_mem_eq(s->namespaces[0].uuid, uuid, sizeof(uuid));
+	ck_assert_str_eq(s->namespaces[0].nguid, "00112233445566778899AABBCCDDEEFF");
+	ck_assert_str_eq(s->namespaces[0].eui64, "0011223344556677");
 	config_free(c);
 }
 END_TEST
