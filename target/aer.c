@@ -8,17 +8,19 @@ enum { TYPE_SMART = 1, TYPE_NOTICE = 2, TYPE_IO_COMMAND_SET = 6 };
 
 static const struct event {
 	uint8_t type, info;
-	uint8_t lid;        /* the log page that tells more; reading it allows the next event */
-	uint32_t config;    /* bit of Asynchronous Event Configuration; 0: always wanted */
+	uint8_t lid; /* the log page that tells more; reading it allows the next event */
+	/* bit of Asynchronous Event Configuration; 0: always wanted (who tells of the SMART
+	 * warnings asks for theirs, see health.c) */
+	uint32_t config;
 	bool io, discovery; /* which controllers have it */
 } events[NVME_NEVENTS] = {
 	[EVENT_NS_CHANGED] = { TYPE_NOTICE, 0x00, 0x04, UINT32_C(1) << 8, true, false },
 	[EVENT_ANA_CHANGED] = { TYPE_NOTICE, 0x03, 0x0c, UINT32_C(1) << 11, true, false },
 	[EVENT_DISCOVERY_CHANGED] = { TYPE_NOTICE, 0xf0, 0x70, UINT32_C(1) << 31, false, true },
 	[EVENT_RESERVATION] = { TYPE_IO_COMMAND_SET, 0x00, 0x80, 0, true, false },
-	[EVENT_SMART_RELIABILITY] = { TYPE_SMART, 0x00, 0x02, 1 << 2, true, false },
-	[EVENT_SMART_TEMPERATURE] = { TYPE_SMART, 0x01, 0x02, 1 << 1, true, false },
-	[EVENT_SMART_SPARE] = { TYPE_SMART, 0x02, 0x02, 1 << 0, true, false },
+	[EVENT_SMART_RELIABILITY] = { TYPE_SMART, 0x00, 0x02, 0, true, false },
+	[EVENT_SMART_TEMPERATURE] = { TYPE_SMART, 0x01, 0x02, 0, true, false },
+	[EVENT_SMART_SPARE] = { TYPE_SMART, 0x02, 0x02, 0, true, false },
 };
 
 static bool has_event(const struct controller *c, const struct event *e)

@@ -27,7 +27,22 @@ enum backend_step {
 struct uring_op;
 struct reactor;
 
+/* What the device says of itself, in bytes; 0: it says nothing. */
+struct backend_limits {
+	uint64_t start;           /* of a partition */
+	uint32_t physical_block;  /* written whole or not at all */
+	uint32_t atomic_write;    /* more that is, and */
+	uint32_t atomic_boundary; /* across which it is not */
+	uint32_t io_min, io_opt;  /* best writes are multiples of these */
+	uint32_t discard_granularity;
+	uint32_t boundary;       /* I/O across multiples of it is slower */
+	bool reads_zeroes;       /* deallocated blocks do */
+	bool nvme;               /* fd takes NVMe admin commands */
+	uint16_t warm, critical; /* Kelvin: the drive's own limits */
+};
+
 struct backend_info {
+	struct backend_limits limits;
 	uint64_t nlb;              /* logical blocks */
 	uint8_t lba_shift;         /* log2 of the logical block in bytes, 9..12 */
 	bool write_cache;          /* volatile: Flush means something */
@@ -71,6 +86,11 @@ struct backend_ops {
 /** backend_status() - what an I/O's negative errno means to the host: an NVMe status. @write: it
  * was one. Any thread. */
 uint16_t backend_status(int err, bool write);
+
+/** backend_limits_read() - ask sysfs and, if it is an NVMe drive, the drive behind the block device
+ * @fd, @major:@minor. Blocks. Control thread. */
+void backend_limits_read(int fd, unsigned int major, unsigned int minor,
+			 struct backend_limits *ret);
 
 /**
  * backend_block_open() - a block device, or a regular file (4 KiB blocks), with O_DIRECT on the

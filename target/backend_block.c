@@ -275,6 +275,7 @@ static int read_geometry(struct block *b, const struct stat *st, const char **re
 		info->lba_shift = FILE_LBA_SHIFT;
 		info->nlb = (uint64_t)st->st_size >> FILE_LBA_SHIFT;
 		info->write_cache = true;
+		info->limits.reads_zeroes = true; /* a hole */
 		*ret_why = "the file is smaller than one block";
 		return info->nlb ? 0 : -EINVAL;
 	}
@@ -292,6 +293,7 @@ static int read_geometry(struct block *b, const struct stat *st, const char **re
 	info->write_cache = sysfs_text(st->st_rdev, "queue/write_cache", text, sizeof(text)) ||
 			    strcmp(text, "write through") != 0;
 	read_identity(b, st->st_rdev);
+	backend_limits_read(info->fd, info->major, info->minor, &info->limits);
 	return 0;
 }
 

@@ -9,8 +9,10 @@ const struct command admin_commands[256] = {
 	[0x06] = { "identify", DATA_C2H, CMD_DISCOVERY, FX_CSUPP, identify_length,
 		   identify_execute },
 	[0x08] = { "abort", DATA_NONE, 0, FX_CSUPP, NULL, abort_command },
-	[0x09] = { "set-features", DATA_NONE, CMD_DISCOVERY, FX_CSUPP, NULL, set_features },
-	[0x0a] = { "get-features", DATA_NONE, CMD_DISCOVERY, FX_CSUPP, NULL, get_features },
+	[0x09] = { "set-features", DATA_H2C, CMD_DISCOVERY, FX_CSUPP, set_features_length,
+		   set_features },
+	[0x0a] = { "get-features", DATA_C2H, CMD_DISCOVERY, FX_CSUPP, get_features_length,
+		   get_features },
 	[0x0c] = { "async-event-request", DATA_NONE, CMD_DISCOVERY, FX_CSUPP, NULL,
 		   async_event_request },
 	[0x18] = { "keep-alive", DATA_NONE, CMD_DISCOVERY, FX_CSUPP, NULL, keep_alive },
@@ -120,6 +122,8 @@ static uint16_t find_namespace(struct nvmf_req *req)
 	if (status)
 		return status;
 	req->ns = ns_map_find(req->queue->map, get32(req->sqe->nsid))->ns;
+	if (shard_of(req)->write_protected && req->cmd->flags & CMD_WRITES)
+		return NVME_NS_WRITE_PROTECTED | NVME_DNR;
 	nvmf_req_count(req);
 	return NVME_OK;
 }
@@ -185,6 +189,7 @@ uint16_t nvmf_req_check(struct nvmf_req *req)
 	req->cmd = cmd;
 	req->ns = NULL;
 	req->phase = 0;
+	req->error_at = NO_ERROR_AT;
 	req->dir = DATA_NONE;
 	req->len = 0;
 	req->cqe = (struct nvme_cqe){ 0 };
@@ -292,6 +297,7 @@ void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
 	struct nvmf_queue *q = req->queue;
 	struct nvme_cqe *cqe = &req->cqe;
 	struct nvmf_req *partner = req->fuse ? fused_ended(req) : NULL;
+	uint16_t told = status ? error_note(req, status) : NVME_OK;
 
 	if (q->sqsize) { /* unknown before Connect */
 		q->sqhd = (uint16_t)((q->sqhd + 1) % q->sqsize);
@@ -299,7 +305,7 @@ void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
 	}
 	cqe->sqid = put16(0); /* reserved on fabrics: one SQ and CQ a connection */
 	cqe->cid = req->sqe->cid;
-	cqe->status = put16((uint16_t)(status << 1));
+	cqe->status = put16((uint16_t)(told << 1));
 	if (req->ns && req->dir != DATA_NONE)
 		account(req, status);
 	q->ops->respond(req);

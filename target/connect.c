@@ -385,6 +385,7 @@ static void set_cc(struct controller *c, uint32_t cc)
 	if (!(cc & CC_EN) && old & CC_EN) { /* controller reset */
 		c->aec = 0;
 		events_reset(c, NVME_ABORTED_SQ_DELETION);
+		settings_reset(&c->settings);
 		c->csts &= CSTS_RDY;
 		c->resetting = true;
 		disconnect_io_queues(c);

@@ -160,6 +160,7 @@ int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char 
 	t->by_cntlid[cntlid] = c;
 	c->in_capsule_len = announced_in_capsule_len(s, admin->port);
 	c->nqueues = max_queues(s);
+	settings_reset(&c->settings);
 	TAILQ_INIT(&c->aers);
 	LIST_INIT(&c->queues);
 	ev_timer_init(&c->kato_timer, on_kato, 0, 0);
@@ -244,6 +245,7 @@ void nvmf_queue_init(struct nvmf_queue *q)
 	q->unauthenticated = false;
 	q->alive = false;
 	q->disconnect_posted = false;
+	q->errors = (struct error_fifo){ 0 };
 	q->sqsize = 0;
 	q->sqhd = 0;
 	q->sqflow_disabled = false;
@@ -311,12 +313,4 @@ void keep_alive(struct nvmf_req *req)
 	const struct controller *c = req->queue->ctrl;
 
 	nvmf_req_complete(req, c->kato_ms ? NVME_OK : NVME_KATO_INVALID | NVME_DNR);
-}
-
-/* "Not aborted" is always a right answer (Base 2.1, 5.1.1); really aborting comes with its issue.
- */
-void abort_command(struct nvmf_req *req)
-{
-	req->cqe.dw0 = put32(1);
-	nvmf_req_complete(req, NVME_OK);
 }

@@ -4,6 +4,7 @@
 #ifndef TARGET_CORE_H
 #define TARGET_CORE_H
 
+#include "target/admin.h"
 #include "target/backend.h"
 #include "target/target.h"
 #include "target/worker.h"
@@ -14,7 +15,7 @@
 #define IO_QUEUES_MAX     IO_QUEUE_ID_MAX /* per controller */
 #define AER_MAX           8               /* AERL + 1 */
 #define CNTLID_MAX        0xffef          /* Base 2.1, 3.1.3 */
-#define NVME_VERSION      0x20000         /* 2.0.0 */
+#define NVME_VERSION      0x20100         /* 2.1.0 */
 #define KAS_100MS         10              /* keep alive granularity: 1 s */
 #define CAP_TIMEOUT_500MS 30
 
@@ -49,6 +50,7 @@ struct ns_shard {
 	uint32_t in_flight[2];
 	uint8_t phase;
 	bool draining;               /* in_flight[!phase] falls to 0: tell */
+	bool write_protected;        /* a copy of the namespace's */
 	struct range_lock *lock;     /* NULL: no blocks are locked */
 	struct nvmf_req_list parked; /* commands that wait for the lock */
 	struct message drained;
@@ -80,6 +82,11 @@ struct range_lock {
 	STAILQ_ENTRY(range_lock) entry;
 };
 
+struct namespace_ids {
+	uuid_t uuid;
+	uint8_t nguid[16], eui64[8]; /* all zeros: none */
+};
+
 /* Control thread, but for the shards. Its address stays. What reactors look at changes by message
  * only. */
 struct namespace
@@ -92,7 +99,9 @@ struct namespace
 	uint64_t nlb; /* atomic: a device may be resized */
 	uint8_t lba_shift;
 	uint8_t csi; /* I/O command set: Base 2.1, 1.5.60 */
-	uuid_t uuid;
+	struct namespace_ids ids;
+	bool write_protected; /* see protect.c */
+	struct health health;
 	struct stage_target stage;
 	int scratch_fd;                        /* -1: none */
 	struct ns_shard *shard;                /* [reactor] */
@@ -153,8 +162,11 @@ struct controller {
 	uint32_t events_pending; /* to be told when there is an AER */
 	uint32_t events_masked;  /* told; not again until the host has read the log page */
 	uint64_t changed_ns[CONFIG_NSID_MAX / 64 + 1]; /* bits by nsid: log page 04h */
-	struct ns_map *map;                            /* as all its queues have it */
-	struct ns_map *old_map;                        /* within target_remap() only */
+	struct error_log errors;
+	struct settings settings;
+	unsigned int naborts;   /* under way */
+	struct ns_map *map;     /* as all its queues have it */
+	struct ns_map *old_map; /* within target_remap() only */
 	/* queues */
 	struct nvmf_queue *admin;
 	LIST_HEAD(nvmf_queue_list, nvmf_queue) queues; /* I/O queues */
@@ -182,6 +194,7 @@ struct target {
 	size_t nsubsystems;
 	uint32_t mdts_len; /* bytes */
 	struct works *works[REACTORS_MAX];
+	struct health_desk health;
 	uint16_t next_cntlid;
 	/* after a reload: whose strings and structs are in use, and what keeps older ones */
 	struct config *reloaded, **old_confs;
@@ -207,7 +220,13 @@ enum {
 };
 
 /* Commands Supported and Effects data structure: Base 5.1.12.1.6 */
-enum { FX_CSUPP = 1 << 0, FX_LBCC = 1 << 1 };
+enum {
+	FX_CSUPP = 1 << 0,
+	FX_LBCC = 1 << 1,
+	FX_NCC = 1 << 2,       /* namespace capabilities */
+	FX_SCOPE_NS = 1 << 20, /* log page 05h; of features too, log page 12h */
+	FX_SCOPE_CTRL = 1 << 21,
+};
 
 struct command {
 	const char *name;
@@ -366,6 +385,8 @@ uint16_t identify_length(struct nvmf_req *req, uint32_t *ret_len);
 void identify_execute(struct nvmf_req *req);
 uint16_t log_page_length(struct nvmf_req *req, uint32_t *ret_len);
 void log_page_execute(struct nvmf_req *req);
+uint16_t get_features_length(struct nvmf_req *req, uint32_t *ret_len);
+uint16_t set_features_length(struct nvmf_req *req, uint32_t *ret_len);
 void get_features(struct nvmf_req *req);
 void set_features(struct nvmf_req *req);
 
@@ -388,6 +409,8 @@ void copy_execute(struct nvmf_req *req);
 /* io_steps.c: what a reactor has for commands that take several I/Os. Control thread. */
 __attribute__((warn_unused_result)) int works_create(struct works **ret_works);
 void works_destroy(struct works *all);
+/* Commands that wait for a buffer. Reactor-local. */
+struct nvmf_req_list *works_waiting(struct works *all);
 
 /* Limits that Identify tells: NVM 1.1, 4.1.5.1 (MSSRL, MCL, MSRC), Base 5.1.13.2.1 (ACWU) */
 #define COPY_RANGE_BLOCKS_MAX 32768
@@ -421,7 +444,6 @@ void controller_start_keep_alive(struct controller *c, uint32_t kato_ms);
 void controller_disconnect(struct controller *c);
 void async_event_request(struct nvmf_req *req);
 void keep_alive(struct nvmf_req *req);
-void abort_command(struct nvmf_req *req);
 
 /* authenticate.c: a Connect command of host @hostnqn to @s is about to be accepted. *@ret_required:
  * the host has to authenticate; then auth_begin() follows. Control thread. Return: 0 or -ENOMEM. */

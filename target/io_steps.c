@@ -45,6 +45,11 @@ static struct works *works_of(const struct nvmf_req *req)
 	return req->queue->target->works[req->queue->reactor->opts.index];
 }
 
+struct nvmf_req_list *works_waiting(struct works *all)
+{
+	return &all->waiting;
+}
+
 static void run(struct nvmf_req *req, struct work *w)
 {
 	struct works *all = w->works;

@@ -7,11 +7,21 @@
 
 #define LOG_RAE (UINT32_C(1) << 15) /* retain asynchronous event */
 
+enum {
+	LOG_IO = 1 << 0,        /* controllers that do I/O have it */
+	LOG_DISCOVERY = 1 << 1, /* and discovery controllers */
+	LOG_NS = 1 << 2,        /* of the namespace that the command names, or of all */
+};
+
 struct log_page {
 	const char *name;
+	uint8_t flags;
 	/* The whole page, allocated; NULL: no memory. */
 	void *(*build)(struct nvmf_req *req, size_t *ret_len);
-	bool io, discovery; /* which controllers have it */
+	/* Before that. True: log_page_answer() follows. */
+	bool (*later)(struct nvmf_req *req);
+	/* The host has read it and need not be told any more. */
+	void (*seen)(struct controller *c);
 };
 
 static const struct log_page log_pages[256];
@@ -32,15 +42,17 @@ uint16_t log_page_length(struct nvmf_req *req, uint32_t *ret_len)
 								 << 16;
 	uint64_t len = (numd_z + 1) * 4;
 
-	if (len > req->queue->target->mdts_len || offset_of(req) % 4)
-		return NVME_INVALID_FIELD | NVME_DNR;
+	if (len > req->queue->target->mdts_len)
+		return invalid_field(req, AT_CDW10 + 2, 0);
+	if (offset_of(req) % 4)
+		return invalid_field(req, AT_CDW12, 0);
 	*ret_len = (uint32_t)len;
 	return NVME_OK;
 }
 
 static bool has_page(const struct controller *c, const struct log_page *page)
 {
-	return page->build && (c->subsys->discovery ? page->discovery : page->io);
+	return page->flags & (c->subsys->discovery ? LOG_DISCOVERY : LOG_IO);
 }
 
 static void *zeroed(size_t len, size_t *ret_len)
@@ -49,6 +61,7 @@ static void *zeroed(size_t len, size_t *ret_len)
 	return calloc(1, len);
 }
 
+/* No page has an index of offsets (IOS), nor anything specific to say (LIDSPB). */
 static void *supported_pages(struct nvmf_req *req, size_t *ret_len)
 {
 	le32 *page = zeroed(256 * sizeof(le32), ret_len);
@@ -57,54 +70,6 @@ static void *supported_pages(struct nvmf_req *req, size_t *ret_len)
 		if (has_page(req->queue->ctrl, &log_pages[lid]))
 			page[lid] = put32(1); /* LSUPP */
 	return page;
-}
-
-static void *error_page(struct nvmf_req *req, size_t *ret_len)
-{
-	(void)req;
-	return zeroed(sizeof(struct nvme_error_log_page), ret_len);
-}
-
-static void put_counter(uint8_t to[16], uint64_t value)
-{
-	le64 low = put64(value);
-
-	memcpy(to, &low, sizeof(low));
-}
-
-static uint64_t bytes_in(const struct stage_account *a)
-{
-	uint64_t sum = 0;
-
-	for (unsigned int i = 0; i < STAGE_NPLACES; i++)
-		sum += a->bytes[i];
-	return sum;
-}
-
-/* What went through this target, for one namespace or all of them. */
-static void *smart_page(struct nvmf_req *req, size_t *ret_len)
-{
-	struct nvme_smart_log *log = zeroed(sizeof(*log), ret_len);
-	const struct namespace *ns;
-	uint64_t bytes[2] = { 0 }, commands[2] = { 0 };
-
-	if (!log)
-		return NULL;
-	FOR_EACH_NAMESPACE (req->queue->ctrl->subsys, ns)
-		for (int dir = 0; dir < 2; dir++) {
-			struct stage_account a;
-
-			namespace_account(req->queue->target, ns, (enum data_dir)(dir + 1), &a);
-			bytes[dir] += bytes_in(&a);
-			commands[dir] += a.commands;
-		}
-	log->avail_spare = 100;
-	log->spare_thresh = 10;
-	put_counter(log->data_units_written, (bytes[DATA_H2C - 1] + 511999) / 512000);
-	put_counter(log->data_units_read, (bytes[DATA_C2H - 1] + 511999) / 512000);
-	put_counter(log->host_writes, commands[DATA_H2C - 1]);
-	put_counter(log->host_reads, commands[DATA_C2H - 1]);
-	return log;
 }
 
 static void *firmware_page(struct nvmf_req *req, size_t *ret_len)
@@ -119,23 +84,52 @@ static void *firmware_page(struct nvmf_req *req, size_t *ret_len)
 	return log;
 }
 
-/* Namespaces do not change while the daemon runs: none has. */
+/* Base 2.1, 5.1.12.1.5: with more than 1024, FFFFFFFFh alone; no subsystem has so many. */
+#define CHANGED_NS_MAX 1024
+static_assert(CONFIG_NSID_MAX <= CHANGED_NS_MAX, "");
+
 static void *changed_namespaces_page(struct nvmf_req *req, size_t *ret_len)
 {
-	(void)req;
-	return zeroed(1024 * sizeof(le32), ret_len);
+	const uint64_t *changed = req->queue->ctrl->changed_ns;
+	le32 *page = zeroed(CHANGED_NS_MAX * sizeof(le32), ret_len), *to = page;
+
+	for (uint32_t nsid = 1; page && nsid <= CONFIG_NSID_MAX; nsid++)
+		if (changed[nsid / 64] >> nsid % 64 & 1)
+			*to++ = put32(nsid);
+	return page;
 }
 
+static void changed_namespaces_seen(struct controller *c)
+{
+	memset(c->changed_ns, 0, sizeof(c->changed_ns));
+}
+
+static uint32_t effects(const struct command *cmd)
+{
+	if (!cmd->execute)
+		return 0;
+	return cmd->effects | (cmd->flags & CMD_NEEDS_NS ? FX_SCOPE_NS : FX_SCOPE_CTRL);
+}
+
+/* For the I/O command set that CSI names: only the NVM one has commands here. */
 static void *effects_page(struct nvmf_req *req, size_t *ret_len)
 {
 	struct nvme_cmd_effects_log *log = zeroed(sizeof(*log), ret_len);
+	bool nvm = get32(req->sqe->cdw14) >> 24 == NVME_CSI_NVM;
 
-	(void)req;
 	for (unsigned int op = 0; log && op < 256; op++) {
-		log->acs[op] = htole32(admin_commands[op].effects);
-		log->iocs[op] = htole32(io_commands[op].effects);
+		log->acs[op] = htole32(effects(&admin_commands[op]));
+		if (nvm)
+			log->iocs[op] = htole32(effects(&io_commands[op]));
 	}
 	return log;
+}
+
+/* No command of the management interface. Base 2.1, figure of LPA: who has page 12h has it too. */
+static void *mi_effects_page(struct nvmf_req *req, size_t *ret_len)
+{
+	(void)req;
+	return zeroed(4096, ret_len);
 }
 
 static void *discovery_page(struct nvmf_req *req, size_t *ret_len)
@@ -144,26 +138,56 @@ static void *discovery_page(struct nvmf_req *req, size_t *ret_len)
 }
 
 static const struct log_page log_pages[256] = {
-	[0x00] = { "supported-log-pages", supported_pages, true, true },
-	[0x01] = { "error", error_page, true, true },
-	[0x02] = { "smart", smart_page, true, false },
-	[0x03] = { "fw-slot", firmware_page, true, false },
-	[0x04] = { "changed-ns-list", changed_namespaces_page, true, false },
-	[0x05] = { "effects", effects_page, true, false },
-	[0x70] = { "discovery", discovery_page, false, true },
+	[0x00] = { "supported-log-pages", LOG_IO | LOG_DISCOVERY, supported_pages },
+	[0x01] = { "error", LOG_IO | LOG_DISCOVERY, error_page },
+	[0x02] = { "smart", LOG_IO | LOG_NS, health_page, health_ask },
+	[0x03] = { "fw-slot", LOG_IO, firmware_page },
+	[0x04] = { "changed-ns-list", LOG_IO, changed_namespaces_page, NULL,
+		   changed_namespaces_seen },
+	[0x05] = { "effects", LOG_IO, effects_page },
+	[0x12] = { "feature-effects", LOG_IO, feature_effects_page },
+	[0x13] = { "mi-effects", LOG_IO, mi_effects_page },
+	[0x70] = { "discovery", LOG_DISCOVERY, discovery_page },
 };
+
+/* One namespace's page, or all namespaces'; other pages are of no namespace. */
+static uint16_t check_nsid(struct nvmf_req *req, const struct log_page *page)
+{
+	uint32_t nsid = get32(req->sqe->nsid);
+
+	if (nsid == 0 || nsid == NVME_NSID_ALL)
+		return NVME_OK;
+	if (!(page->flags & LOG_NS))
+		return invalid_field(req, AT_NSID, 0);
+	return ns_map_find(req->queue->ctrl->map, nsid) ? NVME_OK : NVME_INVALID_NS | NVME_DNR;
+}
+
+#define LOG_OT (UINT32_C(1) << 23) /* CDW14: the offset is an index, which no page has */
 
 void log_page_execute(struct nvmf_req *req)
 {
 	const struct log_page *page = &log_pages[lid_of(req)];
+	uint16_t status = NVME_OK;
+
+	if (!has_page(req->queue->ctrl, page))
+		status = NVME_INVALID_LOG_PAGE | NVME_DNR;
+	else if (get32(req->sqe->cdw14) & LOG_OT)
+		status = invalid_field(req, AT_CDW14 + 2, 7);
+	else
+		status = check_nsid(req, page);
+	if (status)
+		nvmf_req_complete(req, status);
+	else if (!page->later || !page->later(req))
+		log_page_answer(req);
+}
+
+/* What was asked for beyond the end of the page is zeros. */
+void log_page_answer(struct nvmf_req *req)
+{
+	const struct log_page *page = &log_pages[lid_of(req)];
+	struct controller *c = req->queue->ctrl;
 	uint64_t offset = offset_of(req);
-	size_t len;
-
-	if (!has_page(req->queue->ctrl, page)) {
-		nvmf_req_complete(req, NVME_INVALID_LOG_PAGE | NVME_DNR);
-		return;
-	}
-
+	size_t len, n;
 	uint8_t *whole = page->build(req, &len);
 
 	if (!whole) {
@@ -172,17 +196,17 @@ void log_page_execute(struct nvmf_req *req)
 	}
 	if (offset > len) {
 		free(whole);
-		nvmf_req_complete(req, NVME_INVALID_FIELD | NVME_DNR);
+		nvmf_req_complete(req, invalid_field(req, AT_CDW12, 0));
 		return;
 	}
-
-	/* what was asked for beyond the end of the page is zeros */
-	size_t n = len - offset < req->len ? len - offset : req->len;
-
+	n = len - offset < req->len ? len - offset : req->len;
 	memcpy(req->data, whole + offset, n);
 	memset(req->data + n, 0, req->len - n);
 	free(whole);
-	if (!(get32(req->sqe->cdw10) & LOG_RAE))
-		events_unmask(req->queue->ctrl, lid_of(req));
+	if (!(get32(req->sqe->cdw10) & LOG_RAE)) {
+		if (page->seen)
+			page->seen(c);
+		events_unmask(c, lid_of(req));
+	}
 	nvmf_req_complete(req, NVME_OK);
 }

@@ -17,11 +17,37 @@ static void set_ns_uuid(const struct subsystem *s, struct namespace *ns)
 	char name[CONFIG_NQN_MAX + 16];
 
 	if (ns->conf->has_uuid) {
-		memcpy(ns->uuid, ns->conf->uuid, sizeof(ns->uuid));
+		memcpy(ns->ids.uuid, ns->conf->uuid, sizeof(ns->ids.uuid));
 		return;
 	}
 	snprintf(name, sizeof(name), "%s/%u", s->nqn, ns->nsid);
-	derive_uuid(name, ns->uuid);
+	derive_uuid(name, ns->ids.uuid);
+}
+
+/* @n bytes of the digits that the configuration has, checked. */
+static void put_hex(uint8_t *to, size_t n, const char *digits)
+{
+	for (size_t i = 0; i < n; i++) {
+		char byte[3] = { digits[2 * i], digits[2 * i + 1], '\0' };
+
+		to[i] = (uint8_t)strtoul(byte, NULL, 16);
+	}
+}
+
+/* Some hosts (ESXi) name namespaces by NGUID or EUI-64 only, so there is always an NGUID: the
+ * UUID's 128 bits, which are as unique and stay the same as long. An EUI-64 is too small to be
+ * derived, and all of it belongs to somebody. */
+static void set_ns_ids(const struct subsystem *s, struct namespace *ns)
+{
+	struct namespace_ids *ids = &ns->ids;
+
+	*ids = (struct namespace_ids){ 0 };
+	set_ns_uuid(s, ns);
+	memcpy(ids->nguid, ids->uuid, sizeof(ids->nguid));
+	if (ns->conf->nguid)
+		put_hex(ids->nguid, sizeof(ids->nguid), ns->conf->nguid);
+	if (ns->conf->eui64)
+		put_hex(ids->eui64, sizeof(ids->eui64), ns->conf->eui64);
 }
 
 /* Read some blocks for the proof: 64 KiB, or all of a device that is smaller. */
@@ -144,14 +170,13 @@ static int create_shards(struct namespace *ns)
 
 void namespace_set_conf(struct target *t, struct namespace *ns, const struct config_namespace *conf)
 {
-	uuid_t before = { 0 };
+	struct namespace_ids before = ns->ids;
 
 	if (ns->conf == conf) /* a new one */
 		return;
 	ns->conf = conf;
-	memcpy(before, ns->uuid, sizeof(before));
-	set_ns_uuid(ns->subsys, ns);
-	ns->changed = memcmp(before, ns->uuid, sizeof(before)) != 0;
+	set_ns_ids(ns->subsys, ns);
+	ns->changed = memcmp(&before, &ns->ids, sizeof(before)) != 0;
 	if (ns->stage.policy != policy_of(conf->cmb)) {
 		ns->stage.policy = policy_of(conf->cmb);
 		ns->stage.why[0] = '\0'; /* say it */
@@ -188,7 +213,7 @@ int namespace_create(struct target *t, struct subsystem *s, const struct config_
 	ns->scratch_fd = -1;
 	STAILQ_INIT(&ns->drains);
 	STAILQ_INIT(&ns->locks);
-	set_ns_uuid(s, ns);
+	set_ns_ids(s, ns);
 	ns->stage.policy = policy_of(conf->cmb);
 	ns->nlb = ns->backend->info.nlb;
 	ns->lba_shift = ns->backend->info.lba_shift;
@@ -209,6 +234,7 @@ void namespace_close(struct namespace *ns)
 	if (!ns)
 		return;
 	assert(STAILQ_EMPTY(&ns->drains) && STAILQ_EMPTY(&ns->locks));
+	health_forget(ns);
 	if (ns->scratch_fd >= 0)
 		close(ns->scratch_fd);
 	ns->backend->ops->close(ns->backend);

@@ -313,7 +313,15 @@ static void put_controller(struct nvmf_req *req)
 
 static void put_namespace(struct nvmf_req *req)
 {
-	passthru_identify_namespace((struct nvme_id_ns *)req->data);
+	const struct ns_map_entry *entry =
+		ns_map_find(req->queue->ctrl->map, get32(req->sqe->nsid));
+	struct nvme_id_ns *id = (struct nvme_id_ns *)req->data;
+
+	passthru_identify_namespace(id);
+	if (!entry) /* it went meanwhile */
+		return;
+	memcpy(id->nguid, entry->ns->ids.nguid, sizeof(id->nguid));
+	memcpy(id->eui64, entry->ns->ids.eui64, sizeof(id->eui64));
 }
 
 static void put_independent(struct nvmf_req *req)

@@ -69,7 +69,7 @@ void passthru_identify_controller(struct nvme_id_ctrl *ours, const struct passth
 /* ---- namespaces -------------------------------------------------------------------------------
  *
  * The drive's own identifiers are left out: a host that shares a kernel with the drive would take
- * the namespace for a duplicate. The UUID (CNS 03h) is ours.
+ * the namespace for a duplicate. The UUID (CNS 03h) and the NGUID are ours.
  */
 
 enum { NMIC_SHARED = 1 << 0, NSFEAT_ID_REUSE = 1 << 3, FLBAS_METADATA_EXTENDED = 1 << 4 };

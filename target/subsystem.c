@@ -99,6 +99,7 @@ int target_create(const struct config *c, const struct reactors *reactors,
 	t->trouble_message.run = target_on_trouble_message;
 	t->mdts_len = c->max_transfer_len;
 	t->next_cntlid = 1;
+	health_start(t);
 	err = open_discovery(t);
 	for (unsigned int i = 0; i < reactors->n && !err; i++)
 		err = works_create(&t->works[i]);
@@ -119,6 +120,7 @@ void target_destroy(struct target *t)
 	/* maybe about trouble; and removed namespaces wait for their reactors */
 	while (reactor_run_messages(control_reactor(t)) || t->nretiring)
 		;
+	health_stop(t);
 	worker_destroy(t->worker);
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		close_subsystem(t->subsystems[i]);

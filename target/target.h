@@ -70,9 +70,11 @@ struct nvmf_req {
 	union {
 		uint16_t (*in_control)(struct nvmf_req *req);
 		void (*run)(struct work *w);
+		struct nvmf_queue *other; /* Abort: the queue it is about */
 	};
 	uint16_t status;
-	uint8_t phase; /* of ns_shard.in_flight, plus 1; 0: not counted */
+	uint16_t error_at; /* where the invalid field is: byte | bit << 8; NO_ERROR_AT */
+	uint8_t phase;     /* of ns_shard.in_flight, plus 1; 0: not counted */
 	/* fused, see fused.c; all zero unless it is */
 	uint8_t fuse;         /* SQE_FUSE_FIRST, SQE_FUSE_SECOND; 0: not, or not any more */
 	bool arrived;         /* its data too */
@@ -87,6 +89,28 @@ struct nvmf_req {
 	TAILQ_ENTRY(nvmf_req) entry; /* parked: AERs, and what waits for locked blocks */
 };
 TAILQ_HEAD(nvmf_req_list, nvmf_req);
+#define NO_ERROR_AT 0xffff
+
+/* A command that failed, for the error log page. */
+struct error_record {
+	uint64_t count; /* of the controller; 0: empty */
+	uint64_t lba;
+	uint32_t nsid;
+	uint16_t sqid, cid;
+	uint16_t status; /* without the phase bit */
+	uint16_t error_at;
+	uint8_t opcode;
+};
+
+/* From a queue's reactor to the control thread: written by the one, read by the other. Who finds it
+ * full only counts. */
+#define ERROR_FIFO 8
+struct error_fifo {
+	struct error_record record[ERROR_FIFO];
+	uint32_t written, read, lost; /* atomic */
+	bool posted;                  /* atomic: the message is under way */
+	struct message message;
+};
 
 struct nvmf_queue_ops {
 	/* The CQE is ready and, for DATA_C2H with status 0, so are len bytes of data. */
@@ -99,6 +123,9 @@ struct nvmf_queue_ops {
 	 * thread calls nvmf_queue_fini(). Called in the queue's reactor, maybe more than once, and
 	 * from within any call into the target. */
 	void (*disconnect)(struct nvmf_queue *q);
+	/* Complete the command @cid with Command Abort Requested if it waits in the transport and
+	 * nothing was done of it. False: no such command waits there. In the queue's reactor. */
+	bool (*abort)(struct nvmf_queue *q, uint16_t cid);
 };
 
 enum nvmf_queue_state {
@@ -135,6 +162,7 @@ struct nvmf_queue {
 	enum nvmf_fusing fusing;
 	struct nvmf_req *fused_first;    /* FUSING_FIRST */
 	struct nvmf_req_list half_pairs; /* fused commands that wait for their partner */
+	struct error_fifo errors;
 	ev_timer connect_timer;
 	/* private, control thread: */
 	struct controller *ctrl;      /* NULL until Connect succeeded */

@@ -848,10 +848,29 @@ static void disconnect(struct nvmf_queue *q)
 	conn_expect_nothing((struct conn *)q);
 }
 
+/* Of what waits for a slot nothing was done yet. */
+static bool abort_request(struct nvmf_queue *q, uint16_t cid)
+{
+	struct conn *c = (struct conn *)q;
+
+	for (unsigned int i = 0; i < c->nreqs_touched; i++) {
+		struct request *req = &c->reqs[i];
+
+		if (req->state != REQ_WAIT_SLOT || get16(req->sqe.cid) != cid)
+			continue;
+		slot_unwait(&req->waiter);
+		set_state(req, REQ_AT_TARGET);
+		fail_request(req, NVME_ABORT_REQUESTED);
+		return true;
+	}
+	return false;
+}
+
 const struct nvmf_queue_ops conn_queue_ops = {
 	.respond = respond,
 	.restage = restage,
 	.disconnect = disconnect,
+	.abort = abort_request,
 };
 
 /* ---- life --------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ static int ndisconnects; /* atomic */
 struct exchange {
 	struct nvmf_req req; /* first */
 	struct nvme_sqe sqe;
-	bool answered;
+	bool answered; /* atomic */
 };
 
 static uint8_t *data; /* page-aligned */
@@ -88,7 +88,21 @@ static inline void restage(struct nvmf_req *req)
 	nrestaged++;
 }
 
-static const struct nvmf_queue_ops ops = { respond, restage, disconnect };
+/* A command that the transport keeps, as if it waited for a place to stage its data. */
+static struct exchange *kept;
+
+static inline bool abort_kept(struct nvmf_queue *q, uint16_t cid)
+{
+	struct exchange *x = kept;
+
+	if (!x || x->req.queue != q || get16(x->sqe.cid) != cid)
+		return false;
+	kept = NULL;
+	nvmf_req_complete(&x->req, NVME_ABORT_REQUESTED);
+	return true;
+}
+
+static const struct nvmf_queue_ops ops = { respond, restage, disconnect, abort_kept };
 static struct topology topo;
 
 static inline void create_reactors(unsigned int n)
@@ -177,6 +191,8 @@ static inline struct nvmf_queue *open_queue(uint16_t qid)
 static inline void drop_queue(struct nvmf_queue *q)
 {
 	reactor_call(q->reactor, close_queue, q);
+	while (reactor_run_messages(reactors.r[0])) /* what it told */
+		;
 	nvmf_queue_fini(q);
 	reactor_call(q->reactor, nothing, NULL); /* what was posted before */
 	free(q);
@@ -202,21 +218,41 @@ static inline bool is_answered(const struct exchange *x)
 	return __atomic_load_n(&x->answered, __ATOMIC_ACQUIRE);
 }
 
-/* One command from check to answer; its status without the phase bit. */
-static inline uint16_t run(struct nvmf_queue *q, struct exchange *x)
+/* As a transport that keeps the command until it is aborted. */
+static inline void start_kept(void *arg)
+{
+	kept = arg;
+	ck_assert_uint_eq(nvmf_req_check(&kept->req), NVME_OK);
+}
+
+static inline void hand_over(struct nvmf_queue *q, struct exchange *x, void (*how)(void *arg))
 {
 	x->req.queue = q;
 	x->req.sqe = &x->sqe;
 	x->answered = false;
 	if (x->sqe.flags == 0)
 		x->sqe.flags = SQE_PSDT_SGL;
-	reactor_call(q->reactor, start, x);
+	reactor_call(q->reactor, how, x);
+}
+
+/* The answer; its status without the phase bit and without More, of which the tests of the error
+ * log know. */
+static inline uint16_t await(struct exchange *x)
+{
 	for (int ms = 0; !is_answered(x) && ms < 10000; ms++) {
 		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
 		if (!is_answered(x))
 			usleep(1000);
 	}
-	return get16(x->req.cqe.status) >> 1;
+	ck_assert(is_answered(x));
+	return (uint16_t)(get16(x->req.cqe.status) >> 1) & (uint16_t)~NVME_MORE;
+}
+
+/* One command from check to answer. */
+static inline uint16_t run(struct nvmf_queue *q, struct exchange *x)
+{
+	hand_over(q, x, start);
+	return await(x);
 }
 
 static inline struct exchange connect_command(uint16_t qid, uint16_t cntlid)
@@ -290,6 +326,19 @@ static inline struct nvmf_queue *open_io_queue(uint16_t cntlid, uint16_t qid)
 static inline struct nvmf_queue *open_io(uint16_t cntlid)
 {
 	return open_io_queue(cntlid, 1);
+}
+
+static inline struct nvmf_queue *open_discovery(const char *hostnqn)
+{
+	struct nvmf_queue *q = open_queue(0);
+	struct exchange x = connect_command(0, 0xffff);
+	struct nvmf_connect_data *d = (void *)data;
+
+	strcpy(d->subsysnqn, NVME_DISC_SUBSYS_NAME);
+	strcpy(d->hostnqn, hostnqn);
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	ck_assert_uint_eq(set_cc(q, CC_EN), NVME_OK);
+	return q;
 }
 
 #endif

@@ -423,7 +423,14 @@ static void disconnect(struct nvmf_queue *q)
 	(void)q;
 }
 
-static const struct nvmf_queue_ops ops = { respond, restage, disconnect };
+static bool abort_nothing(struct nvmf_queue *q, uint16_t cid)
+{
+	(void)q;
+	(void)cid;
+	return false;
+}
+
+static const struct nvmf_queue_ops ops = { respond, restage, disconnect, abort_nothing };
 
 static void make_namespace(unsigned int i, enum passthru_set set, uint8_t shift)
 {
@@ -528,7 +535,9 @@ static uint16_t run(struct exchange *x, uint16_t qid)
 			usleep(1000);
 	}
 	ck_assert(x->answered);
-	return get16(x->req.cqe.status) >> 1;
+	status = get16(x->req.cqe.status) >> 1;
+	/* More is looked at only if it is the drive's */
+	return x->req.error_at == NO_ERROR_AT ? status : status & (uint16_t)~NVME_MORE;
 }
 
 static struct exchange admin(uint8_t opcode, uint32_t nsid, uint32_t cdw10, uint32_t cdw11)
@@ -948,7 +957,7 @@ START_TEST(descriptors_have_our_uuid_and_the_command_set)
 {
 	struct exchange x = admin(0x06, 2, 0x03, 0);
 
-	memset(spaces[1].uuid, 7, 16);
+	memset(spaces[1].ids.uuid, 7, 16);
 	ck_assert_uint_eq(run(&x, 0), 0);
 	ck_assert_uint_eq(data[0], NVME_NIDT_UUID);
 	ck_assert_uint_eq(data[4], 7);

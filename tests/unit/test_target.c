@@ -327,185 +327,8 @@ START_TEST(sqhd_advances_and_wraps)
 }
 END_TEST
 
-/* ---- identify, logs, features -------------------------------------------------------------------
+/* ---- keep alive ---------------------------------------------------------------------------------
  */
-
-START_TEST(identify_controller_is_what_the_linux_host_demands)
-{
-	uint16_t cntlid;
-	struct nvmf_queue *q = open_enabled(&cntlid);
-	struct exchange x = { .sqe = { .opcode = 0x06, .cdw10 = put32(1) } };
-	const struct nvme_id_ctrl *id = (void *)data;
-
-	memset(data, 0xff, 4096);
-	ck_assert_uint_eq(run(q, &x), NVME_OK);
-	ck_assert_uint_eq(x.req.len, 4096);
-	ck_assert_uint_eq(le16toh(id->cntlid), cntlid);
-	ck_assert_uint_ne(le16toh(id->kas), 0);
-	ck_assert_uint_eq(le32toh(id->ioccsz), (64 + 4096) / 16);
-	ck_assert_uint_ge(le32toh(id->iorcsz), 1);
-	ck_assert_uint_eq(id->icdoff, 0);
-	ck_assert_uint_eq(le32toh(id->sgls), 1 | NVME_CTRL_SGLS_KEYED | NVME_CTRL_SGLS_BIT_BUCKET |
-						     NVME_CTRL_SGLS_OFFSET);
-	ck_assert_uint_eq(id->msdbd, SGL_DATA_BLOCKS_MAX);
-	ck_assert_str_eq(id->subnqn, NQN);
-	ck_assert_uint_eq(id->mdts, 5);
-	ck_assert_uint_eq(data[4095], 0);
-	drop_queue(q);
-}
-END_TEST
-
-static const struct identify_row {
-	uint32_t nsid, cns;
-	uint8_t csi;
-	uint16_t status;
-} identify_rows[] = {
-	{ 1, 0x00, 0, NVME_OK },
-	{ 2, 0x00, 0, NVME_OK }, /* inactive: zeros */
-	{ 0, 0x00, 0, NVME_INVALID_NS | NVME_DNR },
-	{ 0xffffffff, 0x00, 0, NVME_INVALID_NS | NVME_DNR },
-	{ CONFIG_NSID_MAX + 1, 0x00, 0, NVME_INVALID_NS | NVME_DNR },
-	{ 0, 0x02, 0, NVME_OK },
-	{ 0xfffffffe, 0x02, 0, NVME_INVALID_NS | NVME_DNR },
-	{ 1, 0x03, 0, NVME_OK },
-	{ 2, 0x03, 0, NVME_INVALID_NS | NVME_DNR },
-	{ 1, 0x05, 0, NVME_OK },
-	{ 1, 0x05, 2, NVME_INVALID_FIELD | NVME_DNR },
-	{ 0, 0x06, 0, NVME_OK },
-	{ 0, 0x06, 2, NVME_INVALID_FIELD | NVME_DNR },
-	{ 0, 0x07, 0, NVME_OK },
-	{ 1, 0x08, 0, NVME_OK },
-	{ 0, 0x10, 0, NVME_INVALID_FIELD | NVME_DNR },
-	{ 0, 0xff, 0, NVME_INVALID_FIELD | NVME_DNR },
-};
-
-START_TEST(identify_forms)
-{
-	const struct identify_row *row = &identify_rows[_i];
-	uint16_t cntlid;
-	struct nvmf_queue *q = open_enabled(&cntlid);
-	struct exchange x = { .sqe = { .opcode = 0x06,
-				       .cdw10 = put32(row->cns),
-				       .cdw11 = put32((uint32_t)row->csi << 24) } };
-
-	x.sqe.nsid = put32(row->nsid);
-	ck_assert_uint_eq(run(q, &x), row->status);
-	if (row->cns == 0 && !row->status)
-		ck_assert_uint_eq(le64toh(((struct nvme_id_ns *)data)->nsze),
-				  row->nsid == 1 ? NBLOCKS : 0);
-	if (row->cns == 2 && !row->status)
-		ck_assert_uint_eq(get32(((le32 *)data)[0]), 1);
-	drop_queue(q);
-}
-END_TEST
-
-static const struct log_row {
-	uint8_t lid;
-	uint32_t len;
-	uint64_t offset;
-	uint16_t status;
-} log_rows[] = {
-	{ 0x00, 1024, 0, NVME_OK },
-	{ 0x01, 64, 0, NVME_OK },
-	{ 0x02, 512, 0, NVME_OK },
-	{ 0x02, 512, 256, NVME_OK },
-	{ 0x02, 512, 512, NVME_OK },
-	{ 0x02, 512, 516, NVME_INVALID_FIELD | NVME_DNR },
-	{ 0x02, 512, 2, NVME_INVALID_FIELD | NVME_DNR },
-	{ 0x02, 512, UINT64_C(1) << 40, NVME_INVALID_FIELD | NVME_DNR },
-	{ 0x02, 131072 + 4, 0, NVME_INVALID_FIELD | NVME_DNR },
-	{ 0x03, 512, 0, NVME_OK },
-	{ 0x04, 4096, 0, NVME_OK },
-	{ 0x05, 4096, 0, NVME_OK },
-	{ 0x0c, 4096, 0, NVME_INVALID_LOG_PAGE | NVME_DNR },
-	{ 0x70, 4096, 0, NVME_INVALID_LOG_PAGE | NVME_DNR },
-	{ 0xff, 4096, 0, NVME_INVALID_LOG_PAGE | NVME_DNR },
-};
-
-START_TEST(log_pages_have_their_length_and_offset)
-{
-	const struct log_row *row = &log_rows[_i];
-	uint16_t cntlid;
-	struct nvmf_queue *q = open_enabled(&cntlid);
-	uint32_t numd_z = row->len / 4 - 1;
-	struct exchange x = { .sqe = { .opcode = 0x02,
-				       .cdw10 = put32(row->lid | numd_z << 16),
-				       .cdw11 = put32(numd_z >> 16),
-				       .cdw12 = put32((uint32_t)row->offset),
-				       .cdw13 = put32((uint32_t)(row->offset >> 32)) } };
-
-	memset(data, 0xff, 4096);
-	ck_assert_uint_eq(run(q, &x), row->status);
-	if (!row->status) {
-		ck_assert_uint_eq(x.req.len, row->len);
-		ck_assert_uint_ne(data[row->len - 1], 0xff); /* nothing stale */
-	}
-	drop_queue(q);
-}
-END_TEST
-
-static const struct feature_row {
-	bool set;
-	uint32_t dw10, dw11;
-	uint16_t status;
-	uint32_t dw0;
-} feature_rows[] = {
-	{ true, 0x07, 3 << 16 | 3, NVME_OK, 3 << 16 | 3 },
-	{ true, 0x07, 500 << 16 | 500, NVME_OK, 127 << 16 | 127 },
-	{ true, 0x07, 0xffff, NVME_INVALID_FIELD | NVME_DNR, 0 },
-	{ true, 0x80000007, 3, NVME_FEATURE_NOT_SAVEABLE | NVME_DNR, 0 },
-	{ false, 0x07, 0, NVME_OK, 127 << 16 | 127 },
-	{ true, 0x0b, 0x1ff, NVME_OK, 0 },
-	{ true, 0x0b, 0x80000000, NVME_INVALID_FIELD | NVME_DNR, 0 },
-	{ true, 0x0f, 4500, NVME_OK, 0 },
-	{ false, 0x06, 0, NVME_OK, 1 },
-	{ true, 0x06, 0, NVME_FEATURE_NOT_CHANGEABLE | NVME_DNR, 0 },
-	{ false, 0x106, 0, NVME_INVALID_FIELD | NVME_DNR, 0 },
-	{ false, 0x00, 0, NVME_INVALID_FIELD | NVME_DNR, 0 },
-	{ true, 0xff, 0, NVME_INVALID_FIELD | NVME_DNR, 0 },
-};
-
-START_TEST(features)
-{
-	const struct feature_row *row = &feature_rows[_i];
-	uint16_t cntlid;
-	struct nvmf_queue *q = open_enabled(&cntlid);
-	struct exchange x = { .sqe = { .opcode = row->set ? 0x09 : 0x0a,
-				       .cdw10 = put32(row->dw10),
-				       .cdw11 = put32(row->dw11) } };
-
-	ck_assert_uint_eq(run(q, &x), row->status);
-	ck_assert_uint_eq(get32(x.req.cqe.dw0), row->dw0);
-	if (row->dw10 == 0x0f && row->set) {
-		x = (struct exchange){ .sqe = { .opcode = 0x0a, .cdw10 = put32(0x0f) } };
-		run(q, &x);
-		ck_assert_uint_eq(get32(x.req.cqe.dw0), 5000); /* rounded up to KAS */
-	}
-	drop_queue(q);
-}
-END_TEST
-
-START_TEST(async_events_are_parked_and_answered_at_the_end)
-{
-	uint16_t cntlid;
-	struct nvmf_queue *q = open_enabled(&cntlid);
-	struct exchange x[AER_MAX + 1];
-
-	for (int i = 0; i <= AER_MAX; i++) {
-		x[i] = (struct exchange){ .sqe = { .opcode = 0x0c, .flags = SQE_PSDT_SGL } };
-		x[i].req.queue = q;
-		x[i].req.sqe = &x[i].sqe;
-		ck_assert_uint_eq(nvmf_req_check(&x[i].req), NVME_OK);
-		nvmf_req_execute(&x[i].req);
-		ck_assert(x[i].answered == (i == AER_MAX));
-	}
-	ck_assert_uint_eq(get16(x[AER_MAX].req.cqe.status) >> 1, NVME_AER_LIMIT | NVME_DNR);
-	nvmf_queue_close(q);
-	for (int i = 0; i < AER_MAX; i++)
-		ck_assert(x[i].answered);
-	drop_queue(q);
-}
-END_TEST
 
 START_TEST(silent_host_is_dropped_after_its_keep_alive_time)
 {
@@ -726,19 +549,6 @@ END_TEST
 /* ---- discovery ----------------------------------------------------------------------------------
  */
 
-static struct nvmf_queue *open_discovery(const char *hostnqn)
-{
-	struct nvmf_queue *q = open_queue(0);
-	struct exchange x = connect_command(0, 0xffff);
-	struct nvmf_connect_data *d = (void *)data;
-
-	strcpy(d->subsysnqn, NVME_DISC_SUBSYS_NAME);
-	strcpy(d->hostnqn, hostnqn);
-	ck_assert_uint_eq(run(q, &x), NVME_OK);
-	ck_assert_uint_eq(set_cc(q, CC_EN), NVME_OK);
-	return q;
-}
-
 static uint64_t read_discovery(struct nvmf_queue *q)
 {
 	struct exchange x = { .sqe = { .opcode = 0x02,
@@ -932,7 +742,7 @@ static void worker_respond(struct nvmf_req *req)
 	worker_next(w);
 }
 
-static const struct nvmf_queue_ops worker_ops = { worker_respond, restage, disconnect };
+static const struct nvmf_queue_ops worker_ops = { worker_respond, restage, disconnect, abort_kept };
 
 START_TEST(hosts_come_and_go_while_others_do_io)
 {
@@ -989,11 +799,6 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, disconnect_ends_one_io_queue);
 	tcase_add_test(tc, fused_and_prp_commands_are_refused);
 	tcase_add_test(tc, sqhd_advances_and_wraps);
-	tcase_add_test(tc, identify_controller_is_what_the_linux_host_demands);
-	tcase_add_loop_test(tc, identify_forms, 0, NROWS(identify_rows));
-	tcase_add_loop_test(tc, log_pages_have_their_length_and_offset, 0, NROWS(log_rows));
-	tcase_add_loop_test(tc, features, 0, NROWS(feature_rows));
-	tcase_add_test(tc, async_events_are_parked_and_answered_at_the_end);
 	tcase_add_test(tc, silent_host_is_dropped_after_its_keep_alive_time);
 	tcase_add_loop_test(tc, read_and_write_check_their_range, 0, NROWS(rw_rows));
 	tcase_add_test(tc, written_bytes_are_in_the_file_and_read_back);
