@@ -271,9 +271,8 @@ static uint16_t set_timestamp(struct call *f)
 	return NVME_OK;
 }
 
-#define BEHAVIOR_LEN                                                                               \
-	512 /* Base 2.1, 5.1.25.1.14: byte 0 is ACRE, the rest enables what we lack                \
-	     */
+/* Base 2.1, 5.1.25.1.14: byte 0 is ACRE, the rest enables what we lack. */
+#define BEHAVIOR_LEN 512
 
 static uint16_t get_behavior(struct call *f)
 {
@@ -395,6 +394,8 @@ uint16_t get_features_length(struct nvmf_req *req, uint32_t *ret_len)
 	const struct feature *feature = find_feature(req);
 
 	*ret_len = feature && sel_of(req) < SEL_CAPABILITIES ? feature->data_len : 0;
+	if (feature && feature->get == get_host_id && *ret_len)
+		*ret_len = get32(req->sqe->cdw11) & 1 ? 16 : 8; /* EXHID */
 	return NVME_OK;
 }
 
