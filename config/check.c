@@ -156,11 +156,28 @@ static int check_wildcards(struct check *k)
 	return 0;
 }
 
+static int check_ana_groups(struct check *k, const struct config_port *p)
+{
+	struct claims ids;
+	int err = claims_init(k, &ids, "ANA group", p->nana_groups, "remove one of the two");
+
+	for (size_t i = 0; i < p->nana_groups && !err; i++) {
+		const struct config_ana_group *g = &p->ana_groups[i];
+
+		err = claim(k, &ids, &g->where, arena_printf(&k->scratch, "%u", g->id));
+	}
+	return err ? err : claims_check(k, &ids);
+}
+
 static int check_nqns(struct check *k)
 {
+	static const struct config_where in_daemon = { "daemon.discovery_nqn", 0 };
 	struct claims nqns;
-	int err = claims_init(k, &nqns, "subsystem nqn", k->c->nsubsystems,
+	int err = claims_init(k, &nqns, "subsystem nqn", k->c->nsubsystems + 1,
 			      "give each subsystem its own nqn");
+
+	if (!err && k->c->discovery_nqn)
+		err = claim(k, &nqns, &in_daemon, k->c->discovery_nqn);
 
 	for (size_t i = 0; i < k->c->nsubsystems && !err; i++)
 		err = claim(k, &nqns, &k->c->subsystems[i].where, k->c->subsystems[i].nqn);
@@ -278,7 +295,15 @@ static bool port_exists(const struct config *c, uint16_t id)
 	return false;
 }
 
-static int unknown_port(struct check *k, const struct config_subsystem *s, uint16_t id)
+/* The ids in the list `ports` of something that is called @name. */
+struct port_list {
+	const char *noun, *name;
+	const struct config_where *where;
+	uint16_t *ids;
+	size_t n;
+};
+
+static int unknown_port(struct check *k, const struct port_list *l, uint16_t id)
 {
 	char list[128] = "";
 	size_t n = 0;
@@ -286,24 +311,77 @@ static int unknown_port(struct check *k, const struct config_subsystem *s, uint1
 	for (size_t i = 0; i < k->c->nports && n < sizeof(list); i++)
 		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%u", i ? ", " : "",
 				      k->c->ports[i].id);
-	diag_what(k->diag, s->where.file, s->where.line,
-		  "subsystem \"%s\" is to be reached through port %u, which is not defined",
-		  quote(s->nqn).text, id);
+	diag_what(k->diag, l->where->file, l->where->line,
+		  "%s \"%s\" is to be reached through port %u, which is not defined", l->noun,
+		  quote(l->name).text, id);
 	return diag_fix(k->diag, "defined are: %s", list);
 }
 
-static int check_port_list(struct check *k, const struct config_subsystem *s)
+static int use_all_ports(struct check *k, struct port_list *l)
 {
-	struct claims ids;
-	int err = claims_init(k, &ids, "in a subsystem's ports, id", s->nports,
-			      "remove one of the two");
+	l->ids = arena_alloc(&k->c->arena, k->c->nports, sizeof(*l->ids));
+	if (!l->ids)
+		return diag_nomem(k->diag, k->file);
+	for (size_t i = 0; i < k->c->nports; i++)
+		l->ids[i] = k->c->ports[i].id;
+	l->n = k->c->nports;
+	return 0;
+}
 
-	for (size_t i = 0; i < s->nports && !err; i++) {
-		if (!port_exists(k->c, s->ports[i]))
-			return unknown_port(k, s, s->ports[i]);
-		err = claim(k, &ids, &s->where, arena_printf(&k->scratch, "%u", s->ports[i]));
+/* None given means all. */
+static int check_port_list(struct check *k, struct port_list *l)
+{
+	char noun[64];
+	struct claims ids;
+	int err;
+
+	if (l->n == 0)
+		return use_all_ports(k, l);
+	snprintf(noun, sizeof(noun), "in a %s's ports, id", l->noun);
+	err = claims_init(k, &ids, noun, l->n, "remove one of the two");
+	for (size_t i = 0; i < l->n && !err; i++) {
+		if (!port_exists(k->c, l->ids[i]))
+			return unknown_port(k, l, l->ids[i]);
+		err = claim(k, &ids, l->where, arena_printf(&k->scratch, "%u", l->ids[i]));
 	}
 	return err ? err : claims_check(k, &ids);
+}
+
+static int check_subsystem_ports(struct check *k, struct config_subsystem *s)
+{
+	struct port_list l = { "subsystem", s->nqn, &s->where, s->ports, s->nports };
+	int err = check_port_list(k, &l);
+
+	s->ports = l.ids;
+	s->nports = l.n;
+	return err;
+}
+
+static int check_referral_ports(struct check *k, struct config_referral *r)
+{
+	struct port_list l = { "referral", r->address, &r->where, r->ports, r->nports };
+	int err = check_port_list(k, &l);
+
+	r->ports = l.ids;
+	r->nports = l.n;
+	return err;
+}
+
+static int check_referrals(struct check *k)
+{
+	struct claims ends;
+	int err = claims_init(k, &ends, "referral", k->c->nreferrals, "remove one of the two");
+
+	for (size_t i = 0; i < k->c->nreferrals && !err; i++) {
+		struct config_referral *r = &k->c->referrals[i];
+
+		err = check_referral_ports(k, r);
+		if (!err)
+			err = claim(k, &ends, &r->where,
+				    arena_printf(&k->scratch, "%s:%s %s", r->address, r->service,
+						 r->nqn));
+	}
+	return err ? err : claims_check(k, &ends);
 }
 
 static int check_access(struct check *k, const struct config_subsystem *s)
@@ -385,17 +463,6 @@ static int check_static_cntlids(struct check *k, size_t index)
 	return 0;
 }
 
-static int use_all_ports(struct check *k, struct config_subsystem *s)
-{
-	s->ports = arena_alloc(&k->c->arena, k->c->nports, sizeof(*s->ports));
-	if (!s->ports)
-		return diag_nomem(k->diag, k->file);
-	for (size_t i = 0; i < k->c->nports; i++)
-		s->ports[i] = k->c->ports[i].id;
-	s->nports = k->c->nports;
-	return 0;
-}
-
 static int nsid_cmp(const void *a, const void *b)
 {
 	const struct config_namespace *na = a, *nb = b;
@@ -435,7 +502,7 @@ static int check_subsystem(struct check *k, struct config_subsystem *s)
 	if (!err)
 		err = check_hosts(k, s);
 	if (!err)
-		err = s->nports ? check_port_list(k, s) : use_all_ports(k, s);
+		err = check_subsystem_ports(k, s);
 	if (!err)
 		err = check_nsids(k, s);
 	if (!err)
@@ -554,10 +621,14 @@ static int check_all(struct check *k)
 		err = check_wildcards(k);
 	if (!err)
 		err = check_nqns(k);
+	for (size_t i = 0; i < k->c->nports && !err; i++)
+		err = check_ana_groups(k, &k->c->ports[i]);
 	for (size_t i = 0; i < k->c->nsubsystems && !err; i++)
 		err = check_subsystem(k, &k->c->subsystems[i]);
 	for (size_t i = 0; i < k->c->nsubsystems && !err; i++)
 		err = check_static_cntlids(k, i);
+	if (!err)
+		err = check_referrals(k);
 	if (!err)
 		err = check_drives(k);
 	return err ? err : check_host_list(k);

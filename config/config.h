@@ -20,6 +20,7 @@
 #define CONFIG_NQN_MAX     223 /* bytes, without the NUL: NVMe Base 2.1, 4.5 */
 #define CONFIG_SERIAL_MAX  20  /* Identify Controller SN */
 #define CONFIG_MODEL_MAX   40  /* Identify Controller MN */
+#define CONFIG_ANA_GROUPS  128 /* ANA groups are 1..128 */
 #define CONFIG_DEFAULT_DIR "/etc/nvmf-p2pd"
 
 /* What a namespace's payload may be staged in. */
@@ -42,19 +43,51 @@ enum config_flush {
 	CONFIG_FLUSH_CPU_READ,  /* the CPU does */
 };
 
+/* How the namespaces of an ANA group are reached through a port: Base 2.1, 8.1.1. */
+enum config_ana {
+	CONFIG_ANA_OPTIMIZED,
+	CONFIG_ANA_NON_OPTIMIZED,
+	CONFIG_ANA_INACCESSIBLE,
+	CONFIG_ANA_PERSISTENT_LOSS,
+	CONFIG_ANA_CHANGE,
+};
+#define CONFIG_ANA_NSTATES (CONFIG_ANA_CHANGE + 1)
+
+/* Their names, as the file and the control socket have them. */
+extern const char *const config_ana_names[CONFIG_ANA_NSTATES + 1]; /* ends with NULL */
+
 /* Where a thing was defined, for messages that come later than parsing. */
 struct config_where {
 	const char *file;
 	unsigned int line;
 };
 
+struct config_ana_group {
+	struct config_where where;
+	uint32_t id; /* 1..CONFIG_ANA_GROUPS */
+	enum config_ana state;
+};
+
 struct config_port {
 	struct config_where where;
-	uint16_t id;                  /* 1..65535: the discovery log's PORTID */
-	const char *address;          /* numeric IPv4 or IPv6, wildcard allowed */
-	const char *service;          /* port number as text; "4420" by default */
-	uint32_t in_capsule_data_len; /* bytes of in-capsule data offered, 0..16384 */
-	uint16_t queue_depth;         /* most entries of an I/O queue, 16..1024 */
+	uint16_t id;                         /* 1..65535: the discovery log's PORTID */
+	const char *address;                 /* numeric IPv4 or IPv6, wildcard allowed */
+	const char *service;                 /* port number as text; "4420" by default */
+	uint32_t in_capsule_data_len;        /* bytes of in-capsule data offered, 0..16384 */
+	uint16_t queue_depth;                /* most entries of an I/O queue, 16..1024 */
+	struct config_ana_group *ana_groups; /* at the start; others are optimized */
+	size_t nana_groups;
+};
+
+/* Another discovery service that hosts are told of. */
+struct config_referral {
+	struct config_where where;
+	const char *address; /* numeric */
+	const char *service;
+	const char *nqn;  /* of that discovery service; the well-known one by default */
+	uint16_t port_id; /* its number there, 0: not known */
+	uint16_t *ports;  /* ids of our ports whose hosts are told; never empty */
+	size_t nports;
 };
 
 struct config_namespace {
@@ -70,6 +103,7 @@ struct config_namespace {
 	uint8_t uuid[16];  /* as on the wire (big-endian text order) */
 	const char *nguid; /* hexadecimal digits, or NULL */
 	const char *eui64;
+	uint32_t ana_group; /* 1..CONFIG_ANA_GROUPS */
 };
 #define CONFIG_NSID_MAX 1024
 
@@ -141,12 +175,17 @@ struct config {
 	uint32_t poll_us;           /* longest time to look for more work before sleeping */
 	uint32_t max_transfer_len;  /* bytes, MDTS: a power of two, 4 KiB..4 MiB */
 	uint32_t keep_alive_max_ms; /* largest KATO accepted; 0: no limit */
+	const char
+		*discovery_nqn; /* of the discovery service, beside the well-known one; or NULL */
+	const char *control_socket; /* absolute path */
 	struct config_port *ports;
 	size_t nports;
 	struct config_subsystem *subsystems;
 	size_t nsubsystems;
 	struct config_host *hosts;
 	size_t nhosts;
+	struct config_referral *referrals;
+	size_t nreferrals;
 	/* private: */
 	void *arena;
 };
@@ -162,8 +201,8 @@ struct config_diag {
 /**
  * config_load() - read and validate a configuration.
  * @file:  the main file. Beside it, every regular file exports.d/ *.conf is read too, in strcmp
- *         order; each may hold the same top-level settings `ports`, `subsystems` and `hosts` (lists
- *         add up); `daemon` stands in the main file only.
+ *         order; each may hold the same top-level settings `ports`, `subsystems`, `hosts` and
+ *         `referrals` (lists add up); `daemon` stands in the main file only.
  * @ret:   on success the model, to be given to config_free(); untouched on failure.
  * @diag:  on failure, the first error found.
  *

@@ -22,6 +22,8 @@ static_assert(offsetof(struct config_port, where) == 0, "group_file promises it"
 static_assert(offsetof(struct config_subsystem, where) == 0, "");
 static_assert(offsetof(struct config_namespace, where) == 0, "");
 static_assert(offsetof(struct config_host, where) == 0, "");
+static_assert(offsetof(struct config_ana_group, where) == 0, "");
+static_assert(offsetof(struct config_referral, where) == 0, "");
 static_assert(sizeof(enum config_cmb) == sizeof(uint32_t), "key_set_number() writes it");
 static_assert(sizeof(bool) == sizeof(uint8_t), "key_set_number() writes it");
 
@@ -29,6 +31,15 @@ static const char *const flush_choices[] = {
 	[CONFIG_FLUSH_NONE] = "none",
 	[CONFIG_FLUSH_RDMA_READ] = "rdma-read",
 	[CONFIG_FLUSH_CPU_READ] = "cpu-read",
+	NULL,
+};
+
+const char *const config_ana_names[CONFIG_ANA_NSTATES + 1] = {
+	[CONFIG_ANA_OPTIMIZED] = "optimized",
+	[CONFIG_ANA_NON_OPTIMIZED] = "non-optimized",
+	[CONFIG_ANA_INACCESSIBLE] = "inaccessible",
+	[CONFIG_ANA_PERSISTENT_LOSS] = "persistent-loss",
+	[CONFIG_ANA_CHANGE] = "change",
 	NULL,
 };
 
@@ -89,6 +100,26 @@ static const struct key daemon_keys[] = {
 	{ .name = "keep_alive_max_ms", .type = KEY_INT, FIELD(config, keep_alive_max_ms),
 	  .max = INT32_MAX, .unit = "ms",
 	  .help = "longest keep-alive timeout accepted; 0: no limit" },
+	{ .name = "discovery_nqn", .type = KEY_TEXT, FIELD(config, discovery_nqn),
+	  .min = 1, .max = CONFIG_NQN_MAX, .wrong = subsystem_nqn_wrong, .form = NQN_FORM,
+	  .help = "the discovery service's own name, beside the well-known one" },
+	{ .name = "control_socket", .type = KEY_TEXT, FIELD(config, control_socket),
+	  .min = 2, .max = 107, .wrong = device_wrong, .dflt_text = "/run/nvmf-p2pd/control",
+	  .form = "an absolute path as in \"/run/nvmf-p2pd/control\"",
+	  .help = "the socket that nvmf-p2pctl talks to" },
+};
+
+static const struct key ana_group_keys[] = {
+	{ .name = "id", .type = KEY_INT, FIELD(config_ana_group, id), .required = true,
+	  .min = 1, .max = CONFIG_ANA_GROUPS,
+	  .help = "the group's number" },
+	{ .name = "state", .type = KEY_CHOICE, FIELD(config_ana_group, state), .required = true,
+	  .choices = config_ana_names,
+	  .help = "how its namespaces are reached through the port" },
+};
+
+static const struct group group_ana_group = {
+	"ANA group", ana_group_keys, COUNT(ana_group_keys), sizeof(struct config_ana_group),
 };
 
 static const struct key port_keys[] = {
@@ -108,6 +139,9 @@ static const struct key port_keys[] = {
 	{ .name = "queue_depth", .type = KEY_INT, FIELD(config_port, queue_depth),
 	  .min = 16, .max = 1024, .dflt = 128, .unit = "entries",
 	  .help = "most entries of an I/O queue" },
+	{ .name = "ana_groups", .type = KEY_GROUPS, LIST(config_port, ana_groups),
+	  .max = CONFIG_ANA_GROUPS, .group = &group_ana_group,
+	  .help = "states of ANA groups at the start; those not named are optimized" },
 };
 
 static const char *const cmb_choices[] = {
@@ -149,6 +183,9 @@ static const struct key namespace_keys[] = {
 	  .min = 16, .max = 16, .wrong = hex_wrong,
 	  .form = "16 hexadecimal digits",
 	  .help = "its IEEE extended unique identifier (EUI-64)" },
+	{ .name = "ana_group", .type = KEY_INT, FIELD(config_namespace, ana_group),
+	  .min = 1, .max = CONFIG_ANA_GROUPS, .dflt = 1,
+	  .help = "the ANA group it belongs to" },
 };
 
 static const struct group group_namespace = {
@@ -248,6 +285,30 @@ static const struct key host_keys[] = {
 	  .help = "whether the discovery service asks for the key too" },
 };
 
+static const struct key referral_keys[] = {
+	{ .name = "address", .type = KEY_TEXT, FIELD(config_referral, address), .required = true,
+	  .min = 1, .max = 63, .wrong = peer_address_wrong,
+	  .form = "a numeric IPv4 or IPv6 address",
+	  .help = "where the other discovery service listens" },
+	{ .name = "service", .type = KEY_SERVICE, FIELD(config_referral, service),
+	  .min = 1, .max = UINT16_MAX, .dflt_text = "4420",
+	  .help = "its RDMA port number" },
+	{ .name = "nqn", .type = KEY_TEXT, FIELD(config_referral, nqn),
+	  .min = 1, .max = CONFIG_NQN_MAX, .wrong = discovery_nqn_wrong, .form = NQN_FORM,
+	  .dflt_text = "nqn.2014-08.org.nvmexpress.discovery",
+	  .help = "its NQN" },
+	{ .name = "port_id", .type = KEY_INT, FIELD(config_referral, port_id),
+	  .max = UINT16_MAX,
+	  .help = "the number of that port there; 0: not known" },
+	{ .name = "ports", .type = KEY_PORT_IDS, LIST(config_referral, ports),
+	  .min = 1, .max = UINT16_MAX,
+	  .help = "ids of the ports whose hosts are told; all of them if left out" },
+};
+
+static const struct group group_referral = {
+	"referral", referral_keys, COUNT(referral_keys), sizeof(struct config_referral),
+};
+
 static const struct group group_daemon = {
 	"daemon", daemon_keys, COUNT(daemon_keys), sizeof(struct config),
 };
@@ -273,6 +334,8 @@ static const struct key file_keys[] = {
 	  .group = &group_subsystem, .help = "what it exports" },
 	{ .name = "hosts", .type = KEY_GROUPS, LIST(config, hosts), .max = UINT32_MAX,
 	  .group = &group_host, .help = "the keys of hosts that must authenticate" },
+	{ .name = "referrals", .type = KEY_GROUPS, LIST(config, referrals), .max = UINT16_MAX,
+	  .group = &group_referral, .help = "other discovery services that hosts are told of" },
 };
 
 const struct group group_file = {

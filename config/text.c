@@ -131,6 +131,11 @@ const char *subsystem_nqn_wrong(const char *text)
 	return nqn_wrong(text);
 }
 
+const char *discovery_nqn_wrong(const char *text)
+{
+	return strcmp(text, DISCOVERY_NQN) == 0 ? NULL : nqn_wrong(text);
+}
+
 static const char *scope_wrong(const char *scope)
 {
 	size_t len = strlen(scope);
@@ -170,6 +175,18 @@ static bool ends_with(const char *text, const char *end)
 	size_t len = strlen(text), end_len = strlen(end);
 
 	return len >= end_len && strcmp(text + len - end_len, end) == 0;
+}
+
+const char *peer_address_wrong(const char *text)
+{
+	struct in6_addr in6;
+
+	if (strchr(text, '%'))
+		return "an interface means nothing to other machines";
+	if (strcmp(text, "0.0.0.0") == 0 ||
+	    (inet_pton(AF_INET6, text, &in6) == 1 && IN6_IS_ADDR_UNSPECIFIED(&in6)))
+		return "nobody can connect to a wildcard";
+	return address_wrong(text);
 }
 
 const char *device_wrong(const char *text)

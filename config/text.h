@@ -12,9 +12,14 @@
 /* NVMe Base, "NVMe Qualified Names". A subsystem's may not be the discovery service's. */
 const char *nqn_wrong(const char *text);
 const char *subsystem_nqn_wrong(const char *text);
+/* Of a discovery service: the well-known one too. */
+const char *discovery_nqn_wrong(const char *text);
 
 /* Numeric IPv4 or IPv6; a link-local one with its interface, as in "fe80::1%eth0". */
 const char *address_wrong(const char *text);
+
+/* The same, but no wildcard: somebody else is to connect to it. */
+const char *peer_address_wrong(const char *text);
 
 /* An absolute path, written plainly, so that equal files have equal texts as far as text can tell.
  */

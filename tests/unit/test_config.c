@@ -391,6 +391,26 @@ static const struct wrong {
 	{ 3, "eui64\" is \"00112233445566778\": it is longer than 16", "16 hexadecimal", PORT NS("{ nsid = 1; eui64 = \"00112233445566778\"; }") },
 	{ 4, "namespace nguid 00112233445566778899aabbccddeeff is given twice", "its own nguid", PORT NS("{ nsid = 1; device = \"/dev/a\"; nguid = \"00112233445566778899AABBCCDDEEFF\"; },\n{ nsid = 2; device = \"/dev/b\"; nguid = \"00112233445566778899aabbccddeeff\"; }") },
 	{ 4, "namespace eui64 0011223344556677 is given twice", "its own eui64", PORT NS("{ nsid = 1; device = \"/dev/a\"; eui64 = \"0011223344556677\"; },\n{ nsid = 2; device = \"/dev/b\"; eui64 = \"0011223344556677\"; }") },
+	/* ANA, discovery, control */
+	{ 3, "ana_group\" is 0,", "1..128", PORT NS("{ nsid = 1; device = \"/dev/a\"; ana_group = 0; }") },
+	{ 3, "ana_group\" is 129,", "1..128", PORT NS("{ nsid = 1; device = \"/dev/a\"; ana_group = 129; }") },
+	{ 1, "ANA group key \"id\" is 129,", "1..128", "ports = ( { ana_groups = ( { id = 129; } ); } );" },
+	{ 1, "this ANA group has no \"state\"", "\"optimized\", \"non-optimized\", \"inaccessible\", \"persistent-loss\", \"change\"", "ports = ( { ana_groups = ( { id = 1; } ); } );" },
+	{ 1, "state\" is \"dead\": there is no such choice", "\"inaccessible\"", "ports = ( { ana_groups = ( { id = 1; state = \"dead\"; } ); } );" },
+	{ 2, "ANA group 1 is given twice", "remove one", "ports = ( { id = 1; address = \"192.0.2.1\"; ana_groups = ( { id = 1; state = \"optimized\"; },\n{ id = 1; state = \"change\"; } ); } );\n" SUB },
+	{ 1, "discovery_nqn\" is \"nqn.2014-08.org.nvmexpress.discovery\": it is the discovery", "nqn.yyyy-mm", "daemon = { discovery_nqn = \"nqn.2014-08.org.nvmexpress.discovery\"; };" },
+	{ 2, "subsystem nqn nqn.2024-01.org.example:a is given twice, first at daemon.discovery_nqn", "its own nqn", PORT SUB "daemon = { discovery_nqn = \"nqn.2024-01.org.example:a\"; };" },
+	{ 1, "control_socket\" is \"control\": it is not an absolute path", "/run/nvmf-p2pd/control", "daemon = { control_socket = \"control\"; };" },
+	{ 1, "this referral has no \"address\"", "numeric IPv4", "referrals = ( { service = 1; } );" },
+	{ 1, "address\" is \"0.0.0.0\": nobody can connect to a wildcard", "numeric", "referrals = ( { address = \"0.0.0.0\"; } );" },
+	{ 1, "address\" is \"0::0\": nobody can connect to a wildcard", "numeric", "referrals = ( { address = \"0::0\"; } );" },
+	{ 1, "address\" is \"fe80::1%a\": an interface means nothing", "numeric", "referrals = ( { address = \"fe80::1%a\"; } );" },
+	{ 1, "address\" is \"host\": it is not a numeric", "numeric", "referrals = ( { address = \"host\"; } );" },
+	{ 1, "nqn\" is \"x\": it does not start", "nqn.yyyy-mm", "referrals = ( { nqn = \"x\"; } );" },
+	{ 1, "port_id\" is 65536,", "0..65535", "referrals = ( { port_id = 65536; } );" },
+	{ 3, "referral \"192.0.2.9\" is to be reached through port 2, which is not defined", "defined are: 1", PORT SUB "referrals = ( { address = \"192.0.2.9\"; ports = ( 2 ); } );" },
+	{ 3, "in a referral's ports, id 1 is given twice", "remove one", PORT SUB "referrals = ( { address = \"192.0.2.9\"; ports = ( 1, 1 ); } );" },
+	{ 4, "referral 192.0.2.9:4420 nqn.2014-08.org.nvmexpress.discovery is given twice", "remove one", PORT SUB "referrals = ( { address = \"192.0.2.9\"; },\n{ address = \"192.0.2.9\"; } );" },
 };
 
 /* What libconfig itself refuses. */
@@ -457,6 +477,10 @@ static const char *const goods[] = {
 	PORT NS("{ nsid = 1024; device = \"/a\"; cmb = \"require\"; uuid = \"6F1E0F5C-3F0A-4A35-9D0E-3F7C3F1C2B11\"; }"),
 	PORT PASS("passthrough = \"/dev/nvme10\";"),
 	PORT PASS("passthrough = \"0000:3f:1f.7\"; passthrough_vendor_admin = true; cmb = \"require\";"),
+	PORT NS("{ nsid = 1024; device = \"/a\"; cmb = \"require\"; uuid = \"6F1E0F5C-3F0A-4A35-9D0E-3F7C3F1C2B11\"; ana_group = 128; }"),
+	"ports = ( { id = 1; address = \"::\"; ana_groups = ( { id = 1; state = \"change\"; }, { id = 128; state = \"persistent-loss\"; } ); } );" SUB
+	"referrals = ( { address = \"192.0.2.9\"; }, { address = \"192.0.2.9\"; service = 1; nqn = \"" NQN_223 "\"; port_id = 65535; ports = ( 1 ); } );"
+	"daemon = { discovery_nqn = \"nqn.2024-01.org.example:d\"; control_socket = \"/c\"; };",
 };
 /* clang-format on */
 
@@ -480,6 +504,21 @@ static void same_port(const struct config_port *a, const struct config_port *b)
 	same_text(a->service, b->service);
 	ck_assert_uint_eq(a->in_capsule_data_len, b->in_capsule_data_len);
 	ck_assert_uint_eq(a->queue_depth, b->queue_depth);
+	ck_assert_uint_eq(a->nana_groups, b->nana_groups);
+	for (size_t i = 0; i < a->nana_groups; i++) {
+		ck_assert_uint_eq(a->ana_groups[i].id, b->ana_groups[i].id);
+		ck_assert_int_eq(a->ana_groups[i].state, b->ana_groups[i].state);
+	}
+}
+
+static void same_referral(const struct config_referral *a, const struct config_referral *b)
+{
+	same_text(a->address, b->address);
+	same_text(a->service, b->service);
+	same_text(a->nqn, b->nqn);
+	ck_assert_uint_eq(a->port_id, b->port_id);
+	ck_assert_uint_eq(a->nports, b->nports);
+	ck_assert_mem_eq(a->ports, b->ports, a->nports * sizeof(a->ports[0]));
 }
 
 static void same_namespace(const struct config_namespace *a, const struct config_namespace *b)
@@ -495,6 +534,7 @@ static void same_namespace(const struct config_namespace *a, const struct config
 	ck_assert_mem_eq(a->uuid, b->uuid, sizeof(a->uuid));
 	same_text(a->nguid, b->nguid);
 	same_text(a->eui64, b->eui64);
+	ck_assert_uint_eq(a->ana_group, b->ana_group);
 }
 
 static void same_passthrough(const struct config_subsystem *a, const struct config_subsystem *b)
@@ -569,6 +609,11 @@ static void same_model(const struct config *a, const struct config *b)
 	ck_assert_uint_eq(a->nports, b->nports);
 	for (size_t i = 0; i < a->nports; i++)
 		same_port(&a->ports[i], &b->ports[i]);
+	same_text(a->discovery_nqn, b->discovery_nqn);
+	same_text(a->control_socket, b->control_socket);
+	ck_assert_uint_eq(a->nreferrals, b->nreferrals);
+	for (size_t i = 0; i < a->nreferrals; i++)
+		same_referral(&a->referrals[i], &b->referrals[i]);
 	ck_assert_uint_eq(a->nsubsystems, b->nsubsystems);
 	for (size_t i = 0; i < a->nsubsystems; i++)
 		same_subsystem(&a->subsystems[i], &b->subsystems[i]);

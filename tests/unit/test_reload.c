@@ -1,0 +1,441 @@
+/* Configurations that change while hosts are connected, and who may connect to what. */
+#include "tests/unit/memory_transport.h"
+#include "tests/unit/suite.h"
+
+#include <stdarg.h>
+
+#define NROWS(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
+#define OTHER       "nqn.2026-11.org.example:other"
+
+static char second[] = "/var/tmp/nvmf-p2pd-test-XXXXXX";
+static char conf_path[] = "/var/tmp/nvmf-p2pd-test-XXXXXX";
+
+static void make_file(char *name, off_t len)
+{
+	int fd;
+
+	strcpy(name + strlen(name) - 6, "XXXXXX");
+	fd = mkstemp(name);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, len), 0);
+	close(fd);
+}
+
+static void setup_two(void)
+{
+	setup();
+	make_file(second, FILE_LEN / 2);
+	make_file(conf_path, 0);
+}
+
+static void setup_two_threads(void)
+{
+	setup_threads();
+	make_file(second, FILE_LEN / 2);
+	make_file(conf_path, 0);
+}
+
+static void teardown_two(void)
+{
+	teardown();
+	unlink(second);
+	unlink(conf_path);
+}
+
+/* A configuration as in a file; 'A' and 'B' in @list stand for the two devices. */
+static struct config *parse(const char *rights, const char *list)
+{
+	struct config_diag diag;
+	struct config *c;
+	FILE *f = fopen(conf_path, "w");
+
+	fprintf(f,
+		"ports = ( { id = 1; address = \"10.0.0.1\"; } );\n"
+		"subsystems = ( { nqn = \"" NQN "\"; %s namespaces = (",
+		rights);
+	for (; *list; list++)
+		if (*list == 'A' || *list == 'B')
+			fprintf(f, "device = \"%s\";", *list == 'A' ? path : second);
+		else
+			putc(*list, f);
+	fputs("); } );\n", f);
+	fclose(f);
+	ck_assert_msg(config_load(conf_path, &c, &diag) == 0, "%s", diag.what);
+	return c;
+}
+
+static int reload(const char *rights, const char *list)
+{
+	struct config_diag diag;
+	struct config *c = parse(rights, list);
+	int err = target_reload(target, c, &diag);
+
+	if (err)
+		config_free(c);
+	return err;
+}
+
+#define ANY "allow_any_host = true;"
+
+static struct exchange read_of(uint32_t nsid, uint64_t slba)
+{
+	struct exchange x = { .sqe = { .opcode = 2, .nsid = put32(nsid) } };
+
+	x.sqe.cdw10 = put32((uint32_t)slba);
+	return x;
+}
+
+static uint16_t read_status(struct nvmf_queue *q, uint32_t nsid, uint64_t slba)
+{
+	struct exchange x = read_of(nsid, slba);
+
+	return run(q, &x);
+}
+
+/* The host's answer to an event: the log page, which allows the next. */
+static void read_changed_list(struct nvmf_queue *admin, uint32_t nsid[4])
+{
+	struct exchange x = { .sqe = { .opcode = 2, .nsid = put32(UINT32_MAX) } };
+
+	x.sqe.cdw10 = put32(0x04 | (4096 / 4 - 1) << 16);
+	ck_assert_uint_eq(run(admin, &x), NVME_OK);
+	for (int i = 0; i < 4; i++)
+		nsid[i] = get32(((le32 *)data)[i]);
+}
+
+static void start_only(struct nvmf_queue *q, struct exchange *x)
+{
+	x->req.queue = q;
+	x->req.sqe = &x->sqe;
+	x->sqe.flags = SQE_PSDT_SGL;
+	reactor_call(q->reactor, start, x);
+}
+
+/* An admin queue whose host wants to hear of namespaces. */
+static struct nvmf_queue *listening_admin(uint16_t *ret_cntlid)
+{
+	struct nvmf_queue *admin = open_enabled(ret_cntlid);
+	struct exchange x = { .sqe = { .opcode = 0x09 } };
+
+	x.sqe.cdw10 = put32(0x0b);
+	x.sqe.cdw11 = put32(1 << 8);
+	ck_assert_uint_eq(run(admin, &x), NVME_OK);
+	return admin;
+}
+
+#define NS_EVENT 0x040002u
+
+START_TEST(namespaces_come_and_go_and_hosts_are_told)
+{
+	uint16_t cntlid;
+	uint32_t nsid[4];
+	struct nvmf_queue *admin = listening_admin(&cntlid), *q = open_io(cntlid);
+	struct exchange aer[3] = { 0 };
+
+	for (int i = 0; i < 3; i++) {
+		aer[i].sqe.opcode = 0x0c;
+		start_only(admin, &aer[i]);
+	}
+	ck_assert_uint_eq(read_status(q, 2, 0), NVME_INVALID_NS | NVME_DNR);
+	/* two come: one event until the list is read */
+	ck_assert_int_eq(reload(ANY, "{ nsid = 1; A }, { nsid = 2; B }"), 0);
+	ck_assert_uint_eq(read_status(q, 2, 0), NVME_OK);
+	ck_assert(is_answered(&aer[0]));
+	ck_assert_uint_eq(get32(aer[0].req.cqe.dw0), NS_EVENT);
+	ck_assert(!is_answered(&aer[1]));
+	/* one goes meanwhile; the list says both */
+	ck_assert_int_eq(reload(ANY, "{ nsid = 2; B }"), 0);
+	ck_assert_uint_eq(read_status(q, 1, 0), NVME_INVALID_NS | NVME_DNR);
+	ck_assert_uint_eq(read_status(q, 2, 0), NVME_OK);
+	ck_assert(!is_answered(&aer[1]));
+	read_changed_list(admin, nsid);
+	ck_assert_uint_eq(nsid[0], 1);
+	ck_assert_uint_eq(nsid[1], 2);
+	ck_assert_uint_eq(nsid[2], 0);
+	read_changed_list(admin, nsid);
+	ck_assert_uint_eq(nsid[0], 0);
+	/* told again, since the list was read */
+	ck_assert_int_eq(reload(ANY, "{ nsid = 3; A }"), 0);
+	ck_assert(is_answered(&aer[1]));
+	ck_assert_uint_eq(read_status(q, 2, 0), NVME_INVALID_NS | NVME_DNR);
+	ck_assert_uint_eq(read_status(q, 3, NBLOCKS - 1), NVME_OK);
+	/* nothing has changed: nobody is told */
+	read_changed_list(admin, nsid);
+	ck_assert_int_eq(reload(ANY, "{ nsid = 3; A }"), 0);
+	ck_assert(!is_answered(&aer[2]));
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(device_of_a_namespace_is_replaced)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
+
+	ck_assert_uint_eq(read_status(q, 1, NBLOCKS - 1), NVME_OK);
+	ck_assert_int_eq(reload(ANY, "{ nsid = 1; B }"), 0);
+	ck_assert_uint_eq(read_status(q, 1, NBLOCKS - 1), NVME_LBA_OUT_OF_RANGE | NVME_DNR);
+	ck_assert_uint_eq(read_status(q, 1, NBLOCKS / 2 - 1), NVME_OK);
+	ck_assert_int_eq(reload(ANY, "{ nsid = 1; A }"), 0);
+	ck_assert_uint_eq(read_status(q, 1, NBLOCKS - 1), NVME_OK);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(failed_reload_changes_nothing)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = listening_admin(&cntlid), *q = open_io(cntlid);
+	struct exchange aer = { .sqe = { .opcode = 0x0c } };
+
+	start_only(admin, &aer);
+	ck_assert_int_eq(reload(ANY, "{ nsid = 2; B }, { nsid = 3; device = \"/nowhere\"; }"),
+			 -ENOENT);
+	ck_assert_uint_eq(read_status(q, 1, 0), NVME_OK);
+	ck_assert_uint_eq(read_status(q, 2, 0), NVME_INVALID_NS | NVME_DNR);
+	ck_assert(!is_answered(&aer));
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+/* A command in flight on a namespace that goes: it ends well, and only then the device is closed.
+ */
+START_TEST(what_is_in_flight_keeps_its_namespace)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
+	struct exchange x = { .sqe = { .opcode = 1, .nsid = put32(1), .flags = SQE_PSDT_SGL } };
+
+	x.req.queue = q;
+	x.req.sqe = &x.sqe;
+	ck_assert_uint_eq(nvmf_req_check(&x.req), NVME_OK); /* its data is on its way */
+	x.req.data = data;
+	memset(data, 0x5a, 4096);
+	ck_assert_int_eq(reload(ANY, "{ nsid = 2; B }"), 0);
+	ck_assert_uint_eq(target->nretiring, 1);
+	for (int i = 0; i < 10; i++)
+		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+	ck_assert_uint_eq(target->nretiring, 1);
+	nvmf_req_execute(&x.req);
+	for (int ms = 0; target->nretiring && ms < 10000; ms++) {
+		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+		usleep(1000);
+	}
+	ck_assert(is_answered(&x));
+	ck_assert_uint_eq(get16(x.req.cqe.status), NVME_OK);
+	ck_assert_uint_eq(target->nretiring, 0);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(resized_device_is_told)
+{
+	uint16_t cntlid;
+	uint32_t nsid[4];
+	struct nvmf_queue *admin = listening_admin(&cntlid), *q = open_io(cntlid);
+	struct exchange aer = { .sqe = { .opcode = 0x0c } };
+
+	start_only(admin, &aer);
+	target_check_sizes(target);
+	ck_assert(!is_answered(&aer));
+	ck_assert_uint_eq(read_status(q, 1, NBLOCKS), NVME_LBA_OUT_OF_RANGE | NVME_DNR);
+	ck_assert_int_eq(truncate(path, 2 * FILE_LEN), 0);
+	target_check_sizes(target);
+	ck_assert(is_answered(&aer));
+	ck_assert_uint_eq(get32(aer.req.cqe.dw0), NS_EVENT);
+	ck_assert_uint_eq(read_status(q, 1, 2 * NBLOCKS - 1), NVME_OK);
+	read_changed_list(admin, nsid);
+	ck_assert_uint_eq(nsid[0], 1);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(namespaces_are_hidden_from_hosts)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
+	struct exchange x = { .sqe = { .opcode = 0x06, .nsid = put32(0) } };
+
+	ck_assert_int_eq(reload(ANY, "{ nsid = 1; A allowed_hosts = ( \"" OTHER "\" ); },"
+				     "{ nsid = 2; B allowed_hosts = ( \"" HOSTNQN "\" ); }"),
+			 0);
+	ck_assert_uint_eq(read_status(q, 1, 0), NVME_INVALID_NS | NVME_DNR);
+	ck_assert_uint_eq(read_status(q, 2, 0), NVME_OK);
+	x.sqe.cdw10 = put32(2); /* the active list */
+	ck_assert_uint_eq(run(admin, &x), NVME_OK);
+	ck_assert_uint_eq(get32(((le32 *)data)[0]), 2);
+	ck_assert_uint_eq(get32(((le32 *)data)[1]), 0);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(host_that_is_not_allowed_any_more_is_disconnected)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid);
+	struct exchange x;
+
+	ck_assert_int_eq(reload("allowed_hosts = ( \"" OTHER "\" );", "{ nsid = 1; A }"), 0);
+	ck_assert_int_eq(__atomic_load_n(&ndisconnects, __ATOMIC_ACQUIRE), 1);
+	drop_queue(admin);
+	admin = open_queue(0);
+	x = connect_command(0, 0xffff);
+	ck_assert_uint_eq(run(admin, &x), NVME_CONNECT_INVALID_HOST | NVME_DNR);
+	drop_queue(admin);
+}
+END_TEST
+
+static struct exchange connect_as(const char *hostnqn, uint16_t qid, uint16_t cntlid)
+{
+	struct exchange x = connect_command(qid, cntlid);
+
+	strcpy(((struct nvmf_connect_data *)data)->hostnqn, hostnqn);
+	return x;
+}
+
+#define BAD_CNTLID (NVME_CONNECT_INVALID_PARAM | NVME_DNR)
+
+/* Which controller ID may be asked for, and which is got, one connection after the other. */
+static const struct model_row {
+	const char *settings;
+	struct {
+		uint16_t asked, status, cntlid;
+	} step[4];
+} model_rows[] = {
+	{ "cntlid_min = 7; cntlid_max = 8;",
+	  { { 0xffff, 0, 7 },
+	    { 0xffff, 0, 8 },
+	    { 0xffff, NVME_CONNECT_BUSY, 0 },
+	    { 7, BAD_CNTLID, 0 } } },
+	{ "cntlid_min = 7; cntlid_max = 8;", { { 0xfffe, BAD_CNTLID, 0 }, { 0, BAD_CNTLID, 0 } } },
+	{ "controller_model = \"static\"; cntlid_min = 7; cntlid_max = 8;",
+	  { { 0xfffe, 0, 7 },
+	    { 7, NVME_CONNECT_BUSY, 0 },
+	    { 8, 0, 8 },
+	    { 0xfffe, NVME_CONNECT_BUSY, 0 } } },
+	{ "controller_model = \"static\"; cntlid_min = 7; cntlid_max = 8;",
+	  { { 0xffff, BAD_CNTLID, 0 }, { 6, BAD_CNTLID, 0 }, { 9, BAD_CNTLID, 0 }, { 8, 0, 8 } } },
+	{ "max_controllers = 1;", { { 0xffff, 0, 1 }, { 0xffff, NVME_CONNECT_BUSY, 0 } } },
+};
+
+START_TEST(controller_ids_follow_the_model)
+{
+	const struct model_row *row = &model_rows[_i];
+	struct nvmf_queue *q[4] = { 0 };
+	char rights[256];
+
+	snprintf(rights, sizeof(rights), ANY "%s", row->settings);
+	ck_assert_int_eq(reload(rights, "{ nsid = 1; A }"), 0);
+	for (int i = 0; i < 4 && (row->step[i].asked || row->step[i].status); i++) {
+		struct exchange x = connect_command(0, row->step[i].asked);
+
+		q[i] = open_queue(0);
+		ck_assert_uint_eq(run(q[i], &x), row->step[i].status);
+		if (row->step[i].status == BAD_CNTLID)
+			ck_assert_uint_eq(get32(x.req.cqe.dw0),
+					  1u << 16 | offsetof(struct nvmf_connect_data, cntlid));
+		else if (!row->step[i].status)
+			ck_assert_uint_eq(get32(x.req.cqe.dw0), row->step[i].cntlid);
+	}
+	for (int i = 0; i < 4; i++)
+		if (q[i])
+			drop_queue(q[i]);
+}
+END_TEST
+
+START_TEST(one_host_has_its_limits)
+{
+	struct nvmf_queue *admin[3], *io[2];
+	struct exchange x;
+	uint16_t cntlid;
+
+	ck_assert_int_eq(reload(ANY, "{ nsid = 1; A }"), 0);
+	conf.host_controllers = 2;
+	conf.host_queues = 1;
+	admin[0] = open_enabled(&cntlid);
+	admin[1] = open_queue(0);
+	x = connect_command(0, 0xffff);
+	ck_assert_uint_eq(run(admin[1], &x), NVME_OK);
+	admin[2] = open_queue(0);
+	x = connect_command(0, 0xffff);
+	ck_assert_uint_eq(run(admin[2], &x), NVME_CONNECT_BUSY);
+	x = connect_as(OTHER, 0, 0xffff);
+	ck_assert_uint_eq(run(admin[2], &x), NVME_OK);
+	io[0] = open_io_queue(cntlid, 1);
+	io[1] = open_queue(2);
+	x = connect_command(2, cntlid);
+	ck_assert_uint_eq(run(io[1], &x), NVME_CONNECT_BUSY);
+	conf.host_queues = 0;
+	conf.host_queue_memory = 1 << 20;
+	io[1]->memory = (1 << 20) + 1;
+	x = connect_command(2, cntlid);
+	ck_assert_uint_eq(run(io[1], &x), NVME_CONNECT_BUSY);
+	io[1]->memory = 1 << 20;
+	x = connect_command(2, cntlid);
+	ck_assert_uint_eq(run(io[1], &x), NVME_OK);
+	conf.host_controllers = 0;
+	conf.host_queue_memory = 0;
+	for (int i = 0; i < 2; i++)
+		drop_queue(io[i]);
+	for (int i = 0; i < 3; i++)
+		drop_queue(admin[i]);
+}
+END_TEST
+
+START_TEST(queues_of_a_controller_are_limited)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin, *q;
+	struct exchange x = { .sqe = { .opcode = 0x09 } };
+
+	ck_assert_int_eq(reload(ANY "max_queues = 3;", "{ nsid = 1; A }"), 0);
+	admin = open_enabled(&cntlid);
+	x.sqe.cdw10 = put32(7);
+	x.sqe.cdw11 = put32(15 | 15 << 16);
+	ck_assert_uint_eq(run(admin, &x), NVME_OK);
+	ck_assert_uint_eq(get32(x.req.cqe.dw0), 2 | 2 << 16);
+	q = open_queue(4);
+	x = connect_command(4, cntlid);
+	ck_assert_uint_eq(run(q, &x), NVME_CONNECT_INVALID_PARAM | NVME_DNR);
+	drop_queue(q);
+	drop_queue(open_io_queue(cntlid, 3));
+	drop_queue(admin);
+}
+END_TEST
+
+static void add_tests(Suite *s, const char *name, void (*fixture)(void))
+{
+	TCase *tc = tcase_create(name);
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, fixture, teardown_two);
+	tcase_add_test(tc, namespaces_come_and_go_and_hosts_are_told);
+	tcase_add_test(tc, device_of_a_namespace_is_replaced);
+	tcase_add_test(tc, failed_reload_changes_nothing);
+	tcase_add_test(tc, resized_device_is_told);
+	tcase_add_test(tc, namespaces_are_hidden_from_hosts);
+	tcase_add_test(tc, host_that_is_not_allowed_any_more_is_disconnected);
+	tcase_add_loop_test(tc, controller_ids_follow_the_model, 0, NROWS(model_rows));
+	tcase_add_test(tc, one_host_has_its_limits);
+	tcase_add_test(tc, queues_of_a_controller_are_limited);
+	suite_add_tcase(s, tc);
+}
+
+int main(void)
+{
+	Suite *s = suite_create("reload");
+	TCase *tc = tcase_create("one thread only");
+
+	add_tests(s, "one thread", setup_two);
+	add_tests(s, "I/O threads", setup_two_threads);
+	tcase_add_checked_fixture(tc, setup_two, teardown_two);
+	tcase_add_test(tc, what_is_in_flight_keeps_its_namespace);
+	suite_add_tcase(s, tc);
+	return run_suite(s);
+}
