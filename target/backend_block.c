@@ -71,11 +71,11 @@ static void rw_done(struct uring_op *op, int res)
 
 	if (res < 0) {
 		if (!io_retry_in_host_memory(req, res))
-			nvmf_req_complete(req, backend_status(res, req->dir == DATA_H2C));
+			io_ended(req, backend_status(res, req->dir == DATA_H2C));
 		return;
 	}
 	if (res == 0) { /* the device became smaller than we told the host */
-		nvmf_req_complete(req, NVME_LBA_OUT_OF_RANGE | NVME_DNR);
+		io_ended(req, NVME_LBA_OUT_OF_RANGE | NVME_DNR);
 		return;
 	}
 	req->done_len += (uint32_t)res;
@@ -118,7 +118,7 @@ static void submit_rw(struct nvmf_req *req)
 static void block_rw(struct backend *b, struct nvmf_req *req, uint64_t offset, bool fua)
 {
 	if (backend_lost(b)) {
-		nvmf_req_complete(req, NVME_NS_NOT_READY);
+		nvmf_req_complete(req, NVME_PATH_INACCESSIBLE);
 		return;
 	}
 	req->op.done = rw_done;
@@ -132,7 +132,7 @@ static void flush_done(struct uring_op *op, int res)
 {
 	struct nvmf_req *req = (void *)((uint8_t *)op - offsetof(struct nvmf_req, op));
 
-	nvmf_req_complete(req, res < 0 ? backend_status(res, true) : NVME_OK);
+	io_ended(req, res < 0 ? backend_status(res, true) : NVME_OK);
 }
 
 static void block_flush(struct backend *b, struct nvmf_req *req)
@@ -140,7 +140,7 @@ static void block_flush(struct backend *b, struct nvmf_req *req)
 	struct block *blk = block_of(b);
 
 	if (backend_lost(b)) {
-		nvmf_req_complete(req, NVME_NS_NOT_READY);
+		nvmf_req_complete(req, NVME_PATH_INACCESSIBLE);
 		return;
 	}
 
@@ -385,13 +385,17 @@ static int use_polled_queues(struct block *b, const char **ret_why)
 	return 0;
 }
 
-/* While our descriptor is open its number is not given to another device (block/genhd.c). */
+/* While our descriptor is open its number is not given to another device (block/genhd.c). A disk
+ * that dies has no bytes left before it leaves sysfs. */
 static bool block_gone(const struct backend *b)
 {
+	uint64_t size;
 	char path[64];
 
 	if (((const struct block *)b)->file)
 		return false;
+	if (ioctl(b->info.fd, BLKGETSIZE64, &size) == 0 && size == 0)
+		return true;
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", b->info.major, b->info.minor);
 	return access(path, F_OK) < 0;
 }

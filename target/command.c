@@ -171,6 +171,11 @@ static uint16_t check(struct nvmf_req *req, uint16_t status)
 		if (status)
 			return status;
 	}
+	if (is_admin(req->queue) && req->queue->map) {
+		status = ana_admin_status(req);
+		if (status)
+			return status;
+	}
 	if (!cmd->length)
 		return NVME_OK;
 	status = cmd->length(req, &req->len);

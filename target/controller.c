@@ -150,6 +150,7 @@ int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char 
 	c->target = t;
 	c->subsys = s;
 	c->cntlid = cntlid;
+	c->port_id = admin->port->id;
 	memcpy(c->hostid, hostid, sizeof(c->hostid));
 	strlcpy(c->hostnqn, hostnqn, sizeof(c->hostnqn));
 	c->map = ns_map_create(c);

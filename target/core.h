@@ -5,6 +5,7 @@
 #define TARGET_CORE_H
 
 #include "target/admin.h"
+#include "target/ana.h"
 #include "target/backend.h"
 #include "target/target.h"
 #include "target/worker.h"
@@ -103,6 +104,7 @@ struct namespace
 	bool write_protected; /* see protect.c */
 	struct health health;
 	struct stage_target stage;
+	uint8_t ana_group;                     /* as configured, or ANA_GROUP_LOST */
 	int scratch_fd;                        /* -1: none */
 	struct ns_shard *shard;                /* [reactor] */
 	STAILQ_HEAD(drain_list, drain) drains; /* the first one is under way */
@@ -122,6 +124,8 @@ struct ns_map {
 	struct ns_map_entry {
 		struct namespace *ns; /* NULL: none there */
 		uint16_t path_status; /* what commands are answered with on this path; NVME_OK */
+		uint8_t ana_group;
+		uint8_t ana_state; /* enum config_ana */
 	} entry[];
 };
 
@@ -135,6 +139,8 @@ struct subsystem {
 	char serial[CONFIG_SERIAL_MAX + 1];
 	struct namespace **namespaces; /* ascending nsid */
 	size_t nnamespaces;
+	struct ana_port *ana; /* of each port */
+	size_t nana;
 	LIST_HEAD(controller_list, controller) controllers;
 };
 
@@ -143,6 +149,8 @@ struct controller {
 	struct target *target;
 	struct subsystem *subsys;
 	uint16_t cntlid;
+	uint16_t port_id; /* where its admin queue came in */
+	struct ana_counts ana;
 	char hostnqn[CONFIG_NQN_MAX + 1];
 	uint8_t hostid[16];
 	uint32_t in_capsule_len; /* what IOCCSZ says: data or SGL descriptors behind the SQE */
@@ -327,6 +335,14 @@ void derive_uuid(const char *name, uuid_t ret);
  * ended. Those that come later are not waited for. */
 void namespace_drain(struct namespace *ns, struct drain *d);
 
+/* Put the namespace into its ANA group: the configured one, or that of the lost. target_remap() is
+ * to follow. Return: it was in another. */
+bool namespace_regroup(struct namespace *ns);
+
+/* An I/O on a block device ended with @status (NVME_OK too): complete @req with it, or, if it turns
+ * out that the device is gone, with the path's status. The request's reactor. */
+void io_ended(struct nvmf_req *req, uint16_t status);
+
 /* The message that a shard's former phase is over. */
 void namespace_shard_drained(struct message *m);
 
@@ -479,6 +495,8 @@ __attribute__((warn_unused_result)) int target_apply(struct target *t, const str
 
 /* Not in the target's list yet; without a configuration, the discovery subsystem. */
 struct subsystem *subsystem_create(struct target *t, const struct config_subsystem *conf);
+/* Without its controllers and its namespaces, which are gone. NULL is fine. */
+void subsystem_free(struct subsystem *s);
 void subsystem_set_conf(struct subsystem *s, const struct config_subsystem *conf);
 struct subsystem *subsystem_find(struct target *t, const char *nqn);
 bool subsystem_on_port(const struct subsystem *s, const struct config_port *port);

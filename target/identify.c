@@ -49,8 +49,15 @@ static void identify_io_controller(const struct controller *c, struct nvme_id_ct
 	uint16_t warm, critical;
 
 	health_limits(c, &warm, &critical);
-	id->cmic = 1 << 0 | 1 << 1; /* several ports, several controllers */
+	id->cmic = NVME_CTRL_CMIC_MULTI_PORT | NVME_CTRL_CMIC_MULTI_CTRL |
+		   NVME_CTRL_CMIC_MULTI_ANA_REPORTING;
 	id->cntrltype = NVME_CTRL_CNTRLTYPE_IO;
+	id->anatt = ANA_TRANSITION_S;
+	id->anacap = NVME_CTRL_ANACAP_OPT | NVME_CTRL_ANACAP_NON_OPT |
+		     NVME_CTRL_ANACAP_INACCESSIBLE | NVME_CTRL_ANACAP_PERSISTENT_LOSS |
+		     NVME_CTRL_ANACAP_CHANGE;
+	id->anagrpmax = htole32(ANA_GROUP_MAX);
+	id->nanagrpid = htole32(ANA_GROUP_MAX);
 	id->acl = 3;
 	id->frmw = 1 << 0 | 1 << 1; /* one slot, read-only */
 	/* SMART log for each namespace; effects log; log pages 00h, 12h, 13h */

@@ -60,7 +60,7 @@ static void put_atomicity(const struct namespace *ns, struct nvme_id_ns *id)
 	id->nawun = htole16(to_zero_based(unit));
 	id->nawupf = id->nawun;
 	/* a lock keeps others out, see fused.c */
-	id->nacwu = htole16(to_zero_based(unit > FUSED_BLOCKS_MAX ? unit : FUSED_BLOCKS_MAX));
+	id->nacwu = htole16(FUSED_BLOCKS_MAX - 1);
 	if (!boundary)
 		return;
 	id->nabsn = htole16(to_zero_based(boundary));
@@ -111,7 +111,11 @@ uint16_t identify_namespace(struct nvmf_req *req, void *buf)
 		return status;
 	id->nsze = htole64(ns_nlb(ns));
 	id->ncap = id->nsze;
-	id->nuse = id->nsze;
+	id->anagrpid = htole32(ns->ana_group);
+	/* 0 while the namespace is not to be reached: Base 2.1, 8.1.1 */
+	if (ana_state(ns->subsys, req->queue->ctrl->port_id, ns->ana_group) <=
+	    CONFIG_ANA_NON_OPTIMIZED)
+		id->nuse = id->nsze;
 	id->nmic = 1; /* shared */
 	id->dlfeat = dlfeat(ns);
 	put_atomicity(ns, id);
@@ -138,6 +142,7 @@ uint16_t identify_namespace_independent(struct nvmf_req *req, void *buf)
 	if (status || !ns)
 		return status;
 	id->nmic = 1;
+	id->anagrpid = htole32(ns->ana_group);
 	id->nsattr = ns->write_protected;
 	id->nstat = !backend_lost(ns->backend); /* NRDY: ready */
 	return NVME_OK;

@@ -84,7 +84,7 @@ static void finish(struct work *w, uint16_t status)
 	} else {
 		STAILQ_INSERT_HEAD(&all->free, w, entry);
 	}
-	nvmf_req_complete(req, status);
+	io_ended(req, status);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOG_RAE (UINT32_C(1) << 15) /* retain asynchronous event */
+#define LOG_RAE     (UINT32_C(1) << 15) /* retain asynchronous event */
+#define LSP_ANA_RGO (1 << 0)            /* return groups only */
 
 enum {
 	LOG_IO = 1 << 0,        /* controllers that do I/O have it */
@@ -29,6 +30,12 @@ static const struct log_page log_pages[256];
 static uint64_t offset_of(const struct nvmf_req *req)
 {
 	return get32(req->sqe->cdw12) | (uint64_t)get32(req->sqe->cdw13) << 32;
+}
+
+/* Log Specific Parameter */
+static uint8_t lsp_of(const struct nvmf_req *req)
+{
+	return get32(req->sqe->cdw10) >> 8 & 0x7f;
 }
 
 static uint8_t lid_of(const struct nvmf_req *req)
@@ -132,6 +139,11 @@ static void *mi_effects_page(struct nvmf_req *req, size_t *ret_len)
 	return zeroed(4096, ret_len);
 }
 
+static void *ana_page(struct nvmf_req *req, size_t *ret_len)
+{
+	return ana_log(req->queue->ctrl, lsp_of(req) & LSP_ANA_RGO, ret_len);
+}
+
 static void *discovery_page(struct nvmf_req *req, size_t *ret_len)
 {
 	return discovery_log(req->queue, ret_len);
@@ -145,6 +157,7 @@ static const struct log_page log_pages[256] = {
 	[0x04] = { "changed-ns-list", LOG_IO, changed_namespaces_page, NULL,
 		   changed_namespaces_seen },
 	[0x05] = { "effects", LOG_IO, effects_page },
+	[0x0c] = { "ana", LOG_IO, ana_page },
 	[0x12] = { "feature-effects", LOG_IO, feature_effects_page },
 	[0x13] = { "mi-effects", LOG_IO, mi_effects_page },
 	[0x70] = { "discovery", LOG_DISCOVERY, discovery_page },

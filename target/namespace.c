@@ -175,6 +175,7 @@ void namespace_set_conf(struct target *t, struct namespace *ns, const struct con
 	if (ns->conf == conf) /* a new one */
 		return;
 	ns->conf = conf;
+	(void)namespace_regroup(ns);
 	set_ns_ids(ns->subsys, ns);
 	ns->changed = memcmp(&before, &ns->ids, sizeof(before)) != 0;
 	if (ns->stage.policy != policy_of(conf->cmb)) {
@@ -214,6 +215,7 @@ int namespace_create(struct target *t, struct subsystem *s, const struct config_
 	STAILQ_INIT(&ns->drains);
 	STAILQ_INIT(&ns->locks);
 	set_ns_ids(s, ns);
+	ns->ana_group = (uint8_t)conf->ana_group;
 	ns->stage.policy = policy_of(conf->cmb);
 	ns->nlb = ns->backend->info.nlb;
 	ns->lba_shift = ns->backend->info.lba_shift;
@@ -356,30 +358,55 @@ static void reopen(struct namespace *ns, bool *ret_back)
 	}
 }
 
-static bool check_device(struct namespace *ns, bool *ret_back)
+bool namespace_regroup(struct namespace *ns)
+{
+	uint8_t was = ns->ana_group;
+
+	ns->ana_group = backend_lost(ns->backend) ? ANA_GROUP_LOST : (uint8_t)ns->conf->ana_group;
+	return ns->ana_group != was;
+}
+
+/* Return: it is gone, and nobody knew. */
+static bool note_loss(struct namespace *ns)
 {
 	struct backend *b = ns->backend;
 
-	if (!backend_lost(b) && b->ops->gone(b)) {
-		__atomic_store_n(&b->lost, true, __ATOMIC_RELAXED);
-		log_warn(
-			"namespace %u of %s: %s is gone; commands are answered with Namespace Not Ready until it is back",
-			ns->nsid, ns->subsys->nqn, ns->conf->device);
-	}
-	if (backend_lost(b))
+	if (backend_lost(b) || !b->ops->gone(b))
+		return false;
+	__atomic_store_n(&b->lost, true, __ATOMIC_RELAXED);
+	log_warn("namespace %u of %s: %s is gone; it is inaccessible (ANA) until it is back",
+		 ns->nsid, ns->subsys->nqn, ns->conf->device);
+	return true;
+}
+
+static bool check_device(struct namespace *ns, bool *ret_back)
+{
+	(void)note_loss(ns);
+	if (backend_lost(ns->backend))
 		reopen(ns, ret_back);
-	return backend_lost(b);
+	return backend_lost(ns->backend);
+}
+
+static void tell_hosts(struct target *t)
+{
+	if (target_remap(t))
+		log_error("no memory to tell all hosts of a lost or returned device");
 }
 
 unsigned int target_check_devices(struct target *t, bool *ret_back)
 {
 	struct namespace *ns;
 	unsigned int nlost = 0;
+	bool moved = false;
 
 	*ret_back = false;
 	for (size_t s = 0; s < t->nsubsystems; s++)
-		FOR_EACH_NAMESPACE (t->subsystems[s], ns)
+		FOR_EACH_NAMESPACE (t->subsystems[s], ns) {
 			nlost += check_device(ns, ret_back);
+			moved |= namespace_regroup(ns);
+		}
+	if (moved)
+		tell_hosts(t);
 	return nlost;
 }
 
@@ -408,6 +435,35 @@ void target_check_sizes(struct target *t)
 			any |= check_size(ns);
 	if (any && target_remap(t))
 		log_error("no memory to tell all hosts of a namespace's new size");
+}
+
+/* In the control thread; the status that the I/O would have else is in req->status. */
+static uint16_t is_it_gone(struct nvmf_req *req)
+{
+	struct namespace *ns = req->ns;
+
+	if (note_loss(ns) && namespace_regroup(ns)) {
+		tell_hosts(ns->target);
+		target_tell_trouble(ns->target); /* look for it from now on */
+	}
+	return backend_lost(ns->backend) ? NVME_PATH_INACCESSIBLE : req->status;
+}
+
+/* All that the kernel says of a dying disk: EIO, ENODEV, and ENOSPC or an end, because it has no
+ * bytes any more. The host shall not take that for the medium's fault. */
+void io_ended(struct nvmf_req *req, uint16_t status)
+{
+	switch (status) {
+	case NVME_INTERNAL_ERROR:
+	case NVME_NS_NOT_READY:
+	case NVME_CAPACITY_EXCEEDED | NVME_DNR:
+	case NVME_LBA_OUT_OF_RANGE | NVME_DNR:
+		req->status = status;
+		nvmf_req_in_control(req, is_it_gone);
+		break;
+	default:
+		nvmf_req_complete(req, status);
+	}
 }
 
 void target_on_trouble(struct target *t, void (*trouble)(void *arg), void *arg)

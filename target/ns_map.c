@@ -19,8 +19,10 @@ struct ns_map *ns_map_create(const struct controller *c)
 		return NULL;
 	map->n = n;
 	FOR_EACH_NAMESPACE (s, ns)
-		if (namespace_shows(ns, c->hostnqn))
+		if (namespace_shows(ns, c->hostnqn)) {
 			map->entry[ns->nsid] = (struct ns_map_entry){ .ns = ns };
+			ana_fill(c, &map->entry[ns->nsid]);
+		}
 	return map;
 }
 
@@ -80,6 +82,7 @@ static void drop_old_map(struct controller *c)
 	if (!c->old_map)
 		return;
 	tell_changes(c, c->old_map);
+	ana_compare(c, c->old_map);
 	free(c->old_map);
 	c->old_map = NULL;
 }

@@ -323,6 +323,10 @@ enum nvme_status {
 	NVME_COMPARE_FAILURE = 0x285,
 	NVME_ACCESS_DENIED = 0x286,
 
+	NVME_PATH_PERSISTENT_LOSS = 0x301,
+	NVME_PATH_INACCESSIBLE = 0x302,
+	NVME_PATH_TRANSITION = 0x303,
+
 	NVME_MORE = 0x2000, /* the error log page says more; ORed to the above */
 	NVME_DNR = 0x4000,  /* Do Not Retry; ORed to the above */
 };

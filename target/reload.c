@@ -167,10 +167,8 @@ static void drop_plan(struct plan *p)
 		if (!is_in(p->s->namespaces, p->s->nnamespaces, p->namespaces[i]))
 			namespace_close(p->namespaces[i]);
 	free(p->namespaces);
-	if (p->is_new && p->s) {
-		passthru_close(p->s->passthru);
-		free(p->s);
-	}
+	if (p->is_new)
+		subsystem_free(p->s);
 }
 
 /* ---- switching over -----------------------------------------------------------------------------
@@ -236,9 +234,7 @@ void subsystem_controller_gone(struct subsystem *s)
 		i++;
 	memmove(&t->subsystems[i], &t->subsystems[i + 1],
 		(--t->nsubsystems - i) * sizeof(t->subsystems[0]));
-	passthru_close(s->passthru);
-	free(s->namespaces);
-	free(s);
+	subsystem_free(s);
 	t->nretiring--;
 	free_retired(t);
 }

@@ -52,7 +52,21 @@ struct subsystem *subsystem_create(struct target *t, const struct config_subsyst
 	LIST_INIT(&s->controllers);
 	if (conf)
 		subsystem_set_conf(s, conf);
+	if (ana_init(s, t->conf)) {
+		free(s);
+		return NULL;
+	}
 	return s;
+}
+
+void subsystem_free(struct subsystem *s)
+{
+	if (!s)
+		return;
+	ana_fini(s);
+	passthru_close(s->passthru);
+	free(s->namespaces);
+	free(s);
 }
 
 static int open_discovery(struct target *t)
@@ -61,7 +75,7 @@ static int open_discovery(struct target *t)
 
 	t->subsystems = calloc(1, sizeof(t->subsystems[0]));
 	if (!s || !t->subsystems) {
-		free(s);
+		subsystem_free(s);
 		return -ENOMEM;
 	}
 	s->nqn = NVME_DISC_SUBSYS_NAME;
@@ -76,9 +90,7 @@ static void close_subsystem(struct subsystem *s)
 	assert(LIST_EMPTY(&s->controllers));
 	for (size_t i = 0; i < s->nnamespaces; i++)
 		namespace_close(s->namespaces[i]);
-	passthru_close(s->passthru);
-	free(s->namespaces);
-	free(s);
+	subsystem_free(s);
 }
 
 /* ---- life --------------------------------------------------------------------------------------

@@ -1,0 +1,338 @@
+/* Asymmetric namespace access: Base 2.1, 8.1.1; the log page: 5.1.12.1.13. */
+#include "target/core.h"
+#include "target/log.h"
+
+#include <errno.h>
+#include <libnvme.h>
+#include <stdlib.h>
+
+static const struct form {
+	uint8_t wire;
+	uint16_t status; /* of commands; no DNR: another path may do */
+} forms[CONFIG_ANA_NSTATES] = {
+	[CONFIG_ANA_OPTIMIZED] = { NVME_ANA_STATE_OPTIMIZED, NVME_OK },
+	[CONFIG_ANA_NON_OPTIMIZED] = { NVME_ANA_STATE_NONOPTIMIZED, NVME_OK },
+	[CONFIG_ANA_INACCESSIBLE] = { NVME_ANA_STATE_INACCESSIBLE, NVME_PATH_INACCESSIBLE },
+	[CONFIG_ANA_PERSISTENT_LOSS] = { NVME_ANA_STATE_PERSISTENT_LOSS,
+					 NVME_PATH_PERSISTENT_LOSS },
+	[CONFIG_ANA_CHANGE] = { NVME_ANA_STATE_CHANGE, NVME_PATH_TRANSITION },
+};
+
+uint8_t ana_wire_state(enum config_ana state)
+{
+	return forms[state].wire;
+}
+
+/* ---- states ----------------------------------------------------------------------------------
+ */
+
+int ana_init(struct subsystem *s, const struct config *conf)
+{
+	s->ana = calloc(conf->nports ? conf->nports : 1, sizeof(s->ana[0]));
+	if (!s->ana)
+		return -ENOMEM;
+	s->nana = conf->nports;
+	for (size_t i = 0; i < conf->nports; i++) {
+		const struct config_port *port = &conf->ports[i];
+
+		s->ana[i].port_id = port->id;
+		for (size_t g = 0; g < port->nana_groups; g++)
+			s->ana[i].group[port->ana_groups[g].id].state = port->ana_groups[g].state;
+	}
+	return 0;
+}
+
+static struct ana_group *find_group(const struct subsystem *s, uint16_t port_id, uint32_t group)
+{
+	for (size_t i = 0; i < s->nana; i++)
+		if (s->ana[i].port_id == port_id && group >= 1 && group <= CONFIG_ANA_GROUPS)
+			return &s->ana[i].group[group];
+	return NULL;
+}
+
+enum config_ana ana_state(const struct subsystem *s, uint16_t port_id, uint32_t group)
+{
+	const struct ana_group *g = find_group(s, port_id, group);
+
+	if (group == ANA_GROUP_LOST)
+		return CONFIG_ANA_INACCESSIBLE;
+	return g ? g->state : CONFIG_ANA_OPTIMIZED;
+}
+
+/* ---- transitions -----------------------------------------------------------------------------
+ */
+
+/* Ends when the drains have ended, or is over before: it is freed when they have ended. */
+struct ana_transition {
+	struct target *target;
+	struct ana_group *of; /* NULL: over */
+	enum config_ana state;
+	ev_timer timer;
+	unsigned int ndraining;
+	void (*done)(void *arg, int err);
+	void *arg;
+	struct ana_wait {
+		struct drain drain; /* first */
+		struct ana_transition *transition;
+	} wait[];
+};
+
+static void put_transition(struct ana_transition *tr)
+{
+	if (!tr->of && tr->ndraining == 0)
+		free(tr);
+}
+
+static void end_transition(struct ana_transition *tr, int err)
+{
+	ev_timer_stop(control_reactor(tr->target)->loop, &tr->timer);
+	tr->of->transition = NULL;
+	tr->of = NULL;
+	if (tr->done)
+		tr->done(tr->arg, err);
+}
+
+static void arrive(struct ana_transition *tr)
+{
+	tr->of->state = tr->state;
+	end_transition(tr, target_remap(tr->target));
+}
+
+static void on_drained(struct drain *d)
+{
+	struct ana_transition *tr = ((struct ana_wait *)d)->transition;
+
+	if (--tr->ndraining == 0 && tr->of)
+		arrive(tr);
+	put_transition(tr);
+}
+
+static void on_transition_timeout(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct ana_transition *tr = w->data;
+
+	(void)loop;
+	(void)revents;
+	log_warn("ANA: commands are still in flight %d s after their path was closed",
+		 ANA_TRANSITION_S);
+	arrive(tr);
+}
+
+void ana_fini(struct subsystem *s)
+{
+	for (size_t i = 0; i < s->nana; i++)
+		for (unsigned int g = 1; g <= CONFIG_ANA_GROUPS; g++)
+			if (s->ana[i].group[g].transition)
+				end_transition(s->ana[i].group[g].transition, -ECANCELED);
+	free(s->ana);
+}
+
+static struct ana_transition *create_transition(struct target *t, const struct subsystem *s,
+						struct ana_group *g, enum config_ana state)
+{
+	struct ana_transition *tr = calloc(1, sizeof(*tr) + s->nnamespaces * sizeof(tr->wait[0]));
+
+	if (!tr)
+		return NULL;
+	tr->target = t;
+	tr->of = g;
+	tr->state = state;
+	ev_timer_init(&tr->timer, on_transition_timeout, ANA_TRANSITION_S, 0);
+	tr->timer.data = tr;
+	return tr;
+}
+
+/* Wait for what is in flight on the group's namespaces, through whichever port. */
+static void drain_group(struct ana_transition *tr, struct subsystem *s, uint32_t group)
+{
+	struct namespace *ns;
+	unsigned int n = 0;
+
+	ev_timer_start(control_reactor(tr->target)->loop, &tr->timer);
+	tr->ndraining = 1; /* not before all have been asked */
+	FOR_EACH_NAMESPACE (s, ns) {
+		if (ns->ana_group != group)
+			continue;
+		tr->wait[n] = (struct ana_wait){ .drain.done = on_drained, .transition = tr };
+		tr->ndraining++;
+		namespace_drain(ns, &tr->wait[n++].drain);
+	}
+	if (--tr->ndraining == 0 && tr->of)
+		arrive(tr);
+	put_transition(tr);
+}
+
+static bool is_accessible(enum config_ana state)
+{
+	return forms[state].status == NVME_OK;
+}
+
+int ana_set(struct target *t, struct subsystem *s, uint16_t port_id, uint32_t group,
+	    enum config_ana state, void (*done)(void *arg, int err), void *arg)
+{
+	struct ana_group *g = find_group(s, port_id, group);
+	struct ana_transition *tr = NULL;
+	bool waits;
+	int err;
+
+	if (!g)
+		return group >= 1 && group <= CONFIG_ANA_GROUPS ? -ENOENT : -EINVAL;
+	/* one that is cut short has not waited for all */
+	waits = (is_accessible(g->state) || g->transition) && !is_accessible(state) &&
+		state != CONFIG_ANA_CHANGE;
+	if (waits) {
+		tr = create_transition(t, s, g, state);
+		if (!tr)
+			return -ENOMEM;
+		tr->done = done;
+		tr->arg = arg;
+	}
+	if (g->transition)
+		end_transition(g->transition, -ECANCELED);
+	g->state = waits ? CONFIG_ANA_CHANGE : state;
+	g->transition = tr;
+	err = target_remap(t);
+	if (waits)
+		drain_group(tr, s, group);
+	else if (done)
+		done(arg, err);
+	return 0;
+}
+
+/* ---- what controllers know --------------------------------------------------------------------
+ */
+
+void ana_fill(const struct controller *c, struct ns_map_entry *e)
+{
+	e->ana_group = e->ns->ana_group;
+	e->ana_state = ana_state(c->subsys, c->port_id, e->ana_group);
+	e->path_status = forms[e->ana_state].status;
+}
+
+static bool same_place(const struct ns_map_entry *a, const struct ns_map_entry *b)
+{
+	return a && b ? a->ana_group == b->ana_group && a->ana_state == b->ana_state : a == b;
+}
+
+/* A namespace that came or went changes the page too, but has an event of its own. */
+void ana_compare(struct controller *c, const struct ns_map *old)
+{
+	uint32_t n = old->n > c->map->n ? old->n : c->map->n;
+	bool changed[ANA_GROUP_MAX + 1] = { false }, moved = false;
+
+	for (uint32_t nsid = 1; nsid < n; nsid++) {
+		const struct ns_map_entry *was = ns_map_find(old, nsid);
+		const struct ns_map_entry *is = ns_map_find(c->map, nsid);
+
+		if (same_place(was, is))
+			continue;
+		changed[0] = true;
+		moved |= was && is;
+		if (was)
+			changed[was->ana_group] = true;
+		if (is)
+			changed[is->ana_group] = true;
+	}
+	for (unsigned int g = 0; g <= ANA_GROUP_MAX; g++)
+		c->ana.change[g] += changed[g];
+	if (moved)
+		controller_event(c, EVENT_ANA_CHANGED);
+}
+
+/* ---- the log page ----------------------------------------------------------------------------
+ */
+
+struct ana_members {
+	unsigned int n; /* namespaces of the group */
+	uint32_t nsid;  /* one of them */
+	le32 *next;     /* where the next one's number goes */
+};
+
+static unsigned int count_members(const struct ns_map *map,
+				  struct ana_members groups[ANA_GROUP_MAX + 1],
+				  unsigned int *ret_namespaces)
+{
+	unsigned int ngroups = 0;
+
+	*ret_namespaces = 0;
+	for (uint32_t nsid = 1; nsid < map->n; nsid++) {
+		const struct ns_map_entry *e = ns_map_find(map, nsid);
+
+		if (!e)
+			continue;
+		ngroups += groups[e->ana_group].n++ == 0;
+		groups[e->ana_group].nsid = nsid;
+		(*ret_namespaces)++;
+	}
+	return ngroups;
+}
+
+/* Only groups with namespaces that this controller's host sees, in ascending order as is asked for.
+ */
+void *ana_log(const struct controller *c, bool groups_only, size_t *ret_len)
+{
+	struct ana_members groups[ANA_GROUP_MAX + 1] = { 0 };
+	unsigned int nnamespaces, ngroups = count_members(c->map, groups, &nnamespaces);
+	size_t len = sizeof(struct nvme_ana_log) + ngroups * sizeof(struct nvme_ana_group_desc) +
+		     (groups_only ? 0 : nnamespaces * sizeof(le32));
+	struct nvme_ana_log *log = calloc(1, len);
+	uint8_t *at = (uint8_t *)log + sizeof(*log);
+
+	if (!log)
+		return NULL;
+	log->chgcnt = htole64(c->ana.change[0]);
+	log->ngrps = htole16((uint16_t)ngroups);
+	for (unsigned int g = 0; g <= ANA_GROUP_MAX; g++) {
+		struct nvme_ana_group_desc *desc = (void *)at;
+
+		if (groups[g].n == 0)
+			continue;
+		desc->grpid = htole32(g);
+		desc->nnsids = htole32(groups_only ? 0 : groups[g].n);
+		desc->chgcnt = htole64(c->ana.change[g] + 1); /* 0: not counted */
+		desc->state = ana_wire_state(ns_map_find(c->map, groups[g].nsid)->ana_state);
+		groups[g].next = (void *)(at + sizeof(*desc));
+		at += sizeof(*desc) + (groups_only ? 0 : groups[g].n * sizeof(le32));
+	}
+	for (uint32_t nsid = 1; !groups_only && nsid < c->map->n; nsid++) {
+		const struct ns_map_entry *e = ns_map_find(c->map, nsid);
+
+		if (e)
+			*groups[e->ana_group].next++ = put32(nsid);
+	}
+	*ret_len = len;
+	return log;
+}
+
+/* ---- admin commands --------------------------------------------------------------------------
+ *
+ * What Base 2.1, 8.1.1, "ANA effects on command processing" has as not available in the states that
+ * are not accessible. (I/O commands all end with the path's status, see nvmf_req_gate(). What
+ * Identify Namespace leaves out then is in identify.c.)
+ */
+
+static const struct ana_effect {
+	uint8_t opcode;
+	uint8_t id; /* FID or LID: the low byte of dword 10 */
+} effects[] = {
+	{ 0x02, 0x02 }, /* Get Log Page: SMART / Health, of one namespace */
+	{ 0x09, 0x82 }, /* Set Features: Reservation Notification Mask */
+	{ 0x09, 0x83 }, /* Reservation Persistence */
+	{ 0x09, 0x84 }, /* Namespace Write Protection Config */
+	{ 0x0a, 0x82 }, /* Get Features */
+	{ 0x0a, 0x83 }, { 0x0a, 0x84 },
+};
+
+uint16_t ana_admin_status(const struct nvmf_req *req)
+{
+	const struct nvme_sqe *sqe = req->sqe;
+	const struct ns_map_entry *e;
+
+	for (size_t i = 0; i < sizeof(effects) / sizeof(effects[0]); i++)
+		if (sqe->opcode == effects[i].opcode &&
+		    (get32(sqe->cdw10) & 0xff) == effects[i].id) {
+			e = ns_map_find(req->queue->map, get32(sqe->nsid));
+			return e ? e->path_status : NVME_OK;
+		}
+	return NVME_OK;
+}
