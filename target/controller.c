@@ -123,9 +123,14 @@ static void on_kato(struct ev_loop *loop, ev_timer *w, int revents)
 		return;
 	}
 	ev_timer_stop(loop, w);
-	log_peer(LOG_LEVEL_WARNING, c->admin->remote_address,
-		 "controller %u: host %s was silent for %u ms (keep alive), disconnecting",
-		 c->cntlid, c->hostnqn, c->kato_ms);
+	if (c->kato_ms)
+		log_peer(LOG_LEVEL_WARNING, c->admin->remote_address,
+			 "controller %u: host %s was silent for %u ms (keep alive), disconnecting",
+			 c->cntlid, c->hostnqn, c->kato_ms);
+	else
+		log_peer(LOG_LEVEL_INFO, c->admin->remote_address,
+			 "controller %u: host %s asked nothing for %d s, disconnecting", c->cntlid,
+			 c->hostnqn, DISCOVERY_IDLE_S);
 	c->csts |= CSTS_CFS;
 	controller_disconnect(c);
 }
@@ -153,8 +158,10 @@ int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char 
 	c->port_id = admin->port->id;
 	memcpy(c->hostid, hostid, sizeof(c->hostid));
 	strlcpy(c->hostnqn, hostnqn, sizeof(c->hostnqn));
+	c->admin = admin;
 	c->map = ns_map_create(c);
-	if (!c->map) {
+	if (!c->map || (s->discovery && discovery_init(c))) {
+		free(c->map);
 		free(c);
 		return -ENOMEM;
 	}
@@ -166,7 +173,6 @@ int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char 
 	LIST_INIT(&c->queues);
 	ev_timer_init(&c->kato_timer, on_kato, 0, 0);
 	c->kato_timer.data = c;
-	c->admin = admin;
 	c->refs = 1;
 	LIST_INSERT_HEAD(&s->controllers, c, entry);
 	*ret_ctrl = c;
@@ -182,6 +188,7 @@ void controller_put(struct controller *c)
 	c->target->by_cntlid[c->cntlid] = NULL;
 	LIST_REMOVE(c, entry);
 	subsystem_controller_gone(c->subsys);
+	discovery_fini(c);
 	free(c->map);
 	free(c);
 }
@@ -197,22 +204,25 @@ void controller_disconnect(struct controller *c)
 }
 
 /* The period is rounded up to the granularity (KAS); a command in it re-arms (TBKAS), so the host
- * is dropped between one and two periods of silence after its last command. */
+ * is dropped between one and two periods of silence after its last command. A discovery controller
+ * without keep alive is no persistent connection and ends when it is idle. */
 void controller_start_keep_alive(struct controller *c, uint32_t kato_ms)
 {
 	struct ev_loop *loop = control_reactor(c->target)->loop;
 	uint32_t limit = c->target->conf->keep_alive_max_ms;
 	uint32_t unit = KAS_100MS * 100;
 
-	if (limit && (kato_ms == 0 || kato_ms > limit))
+	if (limit && ((kato_ms == 0 && !c->subsys->discovery) || kato_ms > limit))
 		kato_ms = limit;
 	if (kato_ms > UINT32_MAX - unit)
 		kato_ms = UINT32_MAX - unit;
 	c->kato_ms = (kato_ms + unit - 1) / unit * unit;
 	__atomic_store_n(&c->admin->alive, true, __ATOMIC_RELAXED);
 	ev_timer_stop(loop, &c->kato_timer);
-	if (c->kato_ms) {
-		c->kato_timer.repeat = c->kato_ms / 1e3;
+	c->kato_timer.repeat = c->kato_ms / 1e3;
+	if (!c->kato_ms && c->subsys->discovery)
+		c->kato_timer.repeat = DISCOVERY_IDLE_S;
+	if (c->kato_timer.repeat > 0) {
 		ev_timer_again(loop, &c->kato_timer);
 	}
 }

@@ -18,6 +18,7 @@
 #define CNTLID_MAX        0xffef          /* Base 2.1, 3.1.3 */
 #define NVME_VERSION      0x20100         /* 2.1.0 */
 #define KAS_100MS         10              /* keep alive granularity: 1 s */
+#define DISCOVERY_IDLE_S  120             /* without keep alive: Base 2.1, 3.1.3.3 */
 #define CAP_TIMEOUT_500MS 30
 
 /* Counters: each is written by one thread and read by any. */
@@ -169,6 +170,10 @@ struct controller {
 	unsigned int naers;
 	uint32_t events_pending; /* to be told when there is an AER */
 	uint32_t events_masked;  /* told; not again until the host has read the log page */
+	/* discovery controllers: the log page as the host sees it */
+	struct nvmf_disc_log_entry *entries;
+	size_t nentries;
+	uint64_t genctr;
 	uint64_t changed_ns[CONFIG_NSID_MAX / 64 + 1]; /* bits by nsid: log page 04h */
 	struct error_log errors;
 	struct settings settings;
@@ -203,6 +208,7 @@ struct target {
 	uint32_t mdts_len; /* bytes */
 	struct works *works[REACTORS_MAX];
 	struct health_desk health;
+	uint64_t discovery_genctr; /* of controllers to come; see discovery.c */
 	uint16_t next_cntlid;
 	/* after a reload: whose strings and structs are in use, and what keeps older ones */
 	struct config *reloaded, **old_confs;
@@ -445,8 +451,11 @@ static inline uint32_t nlb_of(const struct nvmf_req *req)
 	return (get32(req->sqe->cdw12) & 0xffff) + 1;
 }
 
-/* discovery.c: the log page, allocated; NULL on no memory */
-void *discovery_log(const struct nvmf_queue *q, size_t *ret_len);
+/* discovery.c: of a discovery controller, what its host sees now: 0 or -ENOMEM */
+__attribute__((warn_unused_result)) int discovery_init(struct controller *c);
+void discovery_fini(struct controller *c);
+/* The log page, allocated; NULL: no memory. @port_local: PLEO, only the entries of its own port. */
+void *discovery_log(const struct controller *c, bool port_local, size_t *ret_len);
 
 /* controller.c */
 /* @cntlid: 0: any that is free. Return: 0, -ENOMEM, or -EBUSY: none, or not this one, is free. */

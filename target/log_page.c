@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOG_RAE     (UINT32_C(1) << 15) /* retain asynchronous event */
-#define LSP_ANA_RGO (1 << 0)            /* return groups only */
+#define LOG_RAE               (UINT32_C(1) << 15) /* retain asynchronous event */
+#define LSP_ANA_RGO           (1 << 0)            /* return groups only */
+#define LSP_DISCOVERY_PLEO    (1 << 1)            /* port local entries only */
+#define LIDSP_DISCOVERY_PLEOS (1 << 1)
 
 enum {
 	LOG_IO = 1 << 0,        /* controllers that do I/O have it */
@@ -23,6 +25,7 @@ struct log_page {
 	bool (*later)(struct nvmf_req *req);
 	/* The host has read it and need not be told any more. */
 	void (*seen)(struct controller *c);
+	uint16_t parameter; /* LID Specific Parameter of page 00h */
 };
 
 static const struct log_page log_pages[256];
@@ -75,7 +78,7 @@ static void *supported_pages(struct nvmf_req *req, size_t *ret_len)
 
 	for (unsigned int lid = 0; page && lid < 256; lid++)
 		if (has_page(req->queue->ctrl, &log_pages[lid]))
-			page[lid] = put32(1); /* LSUPP */
+			page[lid] = put32(1 | (uint32_t)log_pages[lid].parameter << 16); /* LSUPP */
 	return page;
 }
 
@@ -146,7 +149,7 @@ static void *ana_page(struct nvmf_req *req, size_t *ret_len)
 
 static void *discovery_page(struct nvmf_req *req, size_t *ret_len)
 {
-	return discovery_log(req->queue, ret_len);
+	return discovery_log(req->queue->ctrl, lsp_of(req) & LSP_DISCOVERY_PLEO, ret_len);
 }
 
 static const struct log_page log_pages[256] = {
@@ -160,7 +163,8 @@ static const struct log_page log_pages[256] = {
 	[0x0c] = { "ana", LOG_IO, ana_page },
 	[0x12] = { "feature-effects", LOG_IO, feature_effects_page },
 	[0x13] = { "mi-effects", LOG_IO, mi_effects_page },
-	[0x70] = { "discovery", LOG_DISCOVERY, discovery_page },
+	[0x70] = { "discovery", LOG_DISCOVERY, discovery_page,
+		   .parameter = LIDSP_DISCOVERY_PLEOS },
 };
 
 /* One namespace's page, or all namespaces'; other pages are of no namespace. */

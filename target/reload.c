@@ -325,6 +325,7 @@ int target_reload(struct target *t, struct config *conf, struct config_diag *dia
 		t->old_confs[t->nold_confs++] = t->reloaded;
 	t->reloaded = conf;
 	auth_enforce(t);
+	target_discovery_changed(t);
 	free_retired(t);
 	return 0;
 }

@@ -78,7 +78,7 @@ static int open_discovery(struct target *t)
 		subsystem_free(s);
 		return -ENOMEM;
 	}
-	s->nqn = NVME_DISC_SUBSYS_NAME;
+	s->nqn = t->conf->discovery_nqn ? t->conf->discovery_nqn : NVME_DISC_SUBSYS_NAME;
 	s->discovery = true;
 	set_serial(s);
 	t->subsystems[t->nsubsystems++] = s;
@@ -156,8 +156,11 @@ void target_stop(struct target *t)
 	}
 }
 
+/* The discovery subsystem has its well-known name beside its own. */
 struct subsystem *subsystem_find(struct target *t, const char *nqn)
 {
+	if (strcmp(nqn, NVME_DISC_SUBSYS_NAME) == 0)
+		return t->subsystems[0];
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		if (!t->subsystems[i]->dying && strcmp(t->subsystems[i]->nqn, nqn) == 0)
 			return t->subsystems[i];

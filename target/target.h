@@ -222,6 +222,10 @@ unsigned int target_check_devices(struct target *t, bool *ret_back);
  * when a drive goes away. */
 void target_on_trouble(struct target *t, void (*trouble)(void *arg), void *arg);
 
+/** target_discovery_changed() - what hosts may learn from the discovery service may have changed:
+ * subsystems, who is allowed, ports, referrals. Those to whom it did are told. Control thread. */
+void target_discovery_changed(struct target *t);
+
 /** target_report() - the drives' part of the table of paths. */
 void target_report(const struct target *t, struct report *report);
 

@@ -546,65 +546,6 @@ START_TEST(device_that_shrank_is_an_error_and_not_a_hang)
 }
 END_TEST
 
-/* ---- discovery ----------------------------------------------------------------------------------
- */
-
-static uint64_t read_discovery(struct nvmf_queue *q)
-{
-	struct exchange x = { .sqe = { .opcode = 0x02,
-				       .cdw10 = put32(0x70 | (8192 / 4 - 1) << 16) } };
-
-	ck_assert_uint_eq(run(q, &x), NVME_OK);
-	return le64toh(((struct nvmf_discovery_log *)data)->numrec);
-}
-
-START_TEST(discovery_shows_what_the_host_may_use)
-{
-	struct nvmf_queue *q = open_discovery(HOSTNQN);
-	const struct nvmf_discovery_log *log = (void *)data;
-
-	ck_assert_uint_eq(read_discovery(q), 2);
-	ck_assert_uint_eq(log->entries[0].subtype, NVME_NQN_CURR);
-	ck_assert_str_eq(log->entries[1].subnqn, NQN);
-	ck_assert_int_eq(strncmp(log->entries[1].traddr, "10.0.0.1 ", 9), 0);
-	drop_queue(q);
-	q = open_discovery("nqn.2014-08.org.nvmexpress:uuid:stranger");
-	ck_assert_uint_eq(read_discovery(q), 1);
-	drop_queue(q);
-}
-END_TEST
-
-START_TEST(wildcard_port_shows_the_address_the_host_used)
-{
-	struct nvmf_queue *q;
-
-	port_ids[0] = 2;
-	q = open_discovery(HOSTNQN);
-	read_discovery(q);
-	ck_assert_int_eq(
-		strncmp(((struct nvmf_discovery_log *)data)->entries[1].traddr, "10.9.9.9 ", 9), 0);
-	drop_queue(q);
-	port_ids[0] = 1;
-}
-END_TEST
-
-START_TEST(discovery_controller_has_no_io)
-{
-	struct nvmf_queue *q = open_discovery(HOSTNQN), *io = open_queue(1);
-	struct exchange x = { .sqe = { .opcode = 0x06, .cdw10 = put32(0) } };
-
-	x.sqe.nsid = put32(1);
-	ck_assert_uint_eq(run(q, &x), NVME_INVALID_FIELD | NVME_DNR);
-	x = (struct exchange){ .sqe = { .opcode = 0x08 } };
-	ck_assert_uint_eq(run(q, &x), NVME_INVALID_OPCODE | NVME_DNR);
-	x = connect_command(1, q->ctrl->cntlid);
-	strcpy(((struct nvmf_connect_data *)data)->subsysnqn, NVME_DISC_SUBSYS_NAME);
-	ck_assert_uint_eq(run(io, &x), NVME_CONNECT_INVALID_PARAM | NVME_DNR);
-	drop_queue(io);
-	drop_queue(q);
-}
-END_TEST
-
 /* ---- CM private data ----------------------------------------------------------------------------
  */
 
@@ -805,9 +746,6 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, namespaces_are_found_by_number_with_gaps_and_without);
 	tcase_add_test(tc, io_that_failed_in_a_cmb_is_done_again_in_host_memory);
 	tcase_add_test(tc, device_that_shrank_is_an_error_and_not_a_hang);
-	tcase_add_test(tc, discovery_shows_what_the_host_may_use);
-	tcase_add_test(tc, wildcard_port_shows_the_address_the_host_used);
-	tcase_add_test(tc, discovery_controller_has_no_io);
 	suite_add_tcase(s, tc);
 }
 
