@@ -1,6 +1,6 @@
 # nvmf-p2pd. One non-recursive makefile; everything built lies under O.
 #
-#   make                          the daemon and the unit tests
+#   make                          the daemon, its control program and the unit tests
 #   make check-unit               run the unit tests
 #   make SAN=address,undefined    a sanitized build (SAN=thread too), in its own folder
 #   make lint                     format, static analysis, include order, scripts
@@ -55,7 +55,8 @@ say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 # ---- sources -------------------------------------------------------------------------------
 ROOMS      := transport target p2p config
 MAIN       := target/main.c
-SRCS       := $(filter-out $(MAIN),$(wildcard $(ROOMS:%=%/*.c)))
+CTL_MAIN   := target/ctl_main.c
+SRCS       := $(filter-out $(MAIN) $(CTL_MAIN),$(wildcard $(ROOMS:%=%/*.c)))
 HDRS       := $(wildcard $(ROOMS:%=%/*.h))
 UNIT_SRCS  := $(wildcard tests/unit/test_*.c)
 HOST_SRCS  := $(wildcard tests/host/*.c)
@@ -64,10 +65,10 @@ UNIT_BINS  := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/unit/%)
 HOST_BIN   := $(if $(HOST_SRCS),$(O)/tests/host/nvmf-test-host)
 BENCH_SRCS := $(wildcard tests/bench/*.c)
 BENCH_BINS := $(BENCH_SRCS:tests/bench/%.c=$(O)/tests/bench/%)
-ALL_C      := $(SRCS) $(MAIN) $(HDRS) $(wildcard tests/*/*.c tests/*/*.h)
+ALL_C      := $(SRCS) $(MAIN) $(CTL_MAIN) $(HDRS) $(wildcard tests/*/*.c tests/*/*.h)
 
 .PHONY: all clean install check-unit lint format
-all: $(O)/libnvmf-p2pd.a $(if $(wildcard $(MAIN)),$(O)/nvmf-p2pd) $(UNIT_BINS) $(BENCH_BINS) $(HOST_BIN) $(O)/tests/headers.ok
+all: $(O)/libnvmf-p2pd.a $(O)/nvmf-p2pd $(O)/nvmf-p2pctl $(UNIT_BINS) $(BENCH_BINS) $(HOST_BIN) $(O)/tests/headers.ok
 
 # A change of flags rebuilds: the command line is itself an input.
 FLAGS_NOW := $(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(ALL_LDFLAGS) $(LIBS)
@@ -86,6 +87,10 @@ $(O)/libnvmf-p2pd.a: $(OBJS)
 $(O)/nvmf-p2pd: $(MAIN:%.c=$(O)/%.o) $(O)/libnvmf-p2pd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+
+$(O)/nvmf-p2pctl: $(CTL_MAIN:%.c=$(O)/%.o)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $$($(PKG_CONFIG) --libs libbsd-overlay) -o $@
 
 $(O)/tests/unit/%: $(O)/tests/unit/%.o $(O)/libnvmf-p2pd.a
 	$(call say,LD,$@)
@@ -107,7 +112,7 @@ $(O)/tests/headers.ok: $(HDRS) $(O)/flags
 		$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -fsyntax-only -MF /dev/null -x c - || exit 1; done
 	@touch $@
 
--include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d)
+-include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(CTL_MAIN:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d)
 
 # ---- checks --------------------------------------------------------------------------------
 check-unit: all
@@ -120,10 +125,11 @@ format:
 	clang-format-14 -i $(ALL_C) 2>/dev/null || clang-format -i $(ALL_C)
 
 # ---- install -------------------------------------------------------------------------------
-install: $(O)/nvmf-p2pd
+install: $(O)/nvmf-p2pd $(O)/nvmf-p2pctl
 	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(SYSCONFDIR)/nvmf-p2pd/exports.d $(DESTDIR)$(DOCDIR) \
 		$(DESTDIR)$(UNITDIR)
 	$(INSTALL) -m 0755 $(O)/nvmf-p2pd $(DESTDIR)$(SBINDIR)/nvmf-p2pd
+	$(INSTALL) -m 0755 $(O)/nvmf-p2pctl $(DESTDIR)$(SBINDIR)/nvmf-p2pctl
 	$(INSTALL) -m 0644 config/example.conf $(DESTDIR)$(DOCDIR)/example.conf
 	$(INSTALL) -m 0644 README.md $(DESTDIR)$(DOCDIR)/README.md
 	sed 's|@SBINDIR@|$(SBINDIR)|g;s|@SYSCONFDIR@|$(SYSCONFDIR)|g' systemd/nvmf-p2pd.service.in \

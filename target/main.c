@@ -4,6 +4,7 @@
  */
 #include "config/config.h"
 #include "p2p/hotplug.h"
+#include "target/control.h"
 #include "target/log.h"
 #include "transport/transport.h"
 
@@ -34,6 +35,7 @@ struct daemon {
 	struct reactors reactors; /* [0] is this thread's; its provider set leads */
 	struct target *target;
 	struct transport *transport;
+	struct control *control;
 	struct hotplug *hotplug;
 	ev_signal term, interrupt, hangup, usr1, usr2;
 	ev_timer stopping, stop_timer, trim, look;
@@ -647,8 +649,15 @@ static int prove_and_print(struct daemon *d)
 
 static int run(struct daemon *d)
 {
+	struct config_diag diag = { 0 };
+
 	if (start(d, true))
 		return EXIT_FAILED;
+	if (control_create(d->conf->control_socket, control(d)->loop, d->target, &d->control,
+			   &diag)) {
+		config_diag_print(&diag, stderr);
+		return EXIT_FAILED;
+	}
 	log_info("ready");
 	(void)sd_notify(0, "READY=1\nSTATUS=listening");
 	ev_run(control(d)->loop, 0);
@@ -658,6 +667,7 @@ static int run(struct daemon *d)
 
 static void finish(struct daemon *d)
 {
+	control_destroy(d->control);
 	/* connections that did not end hold memory that the drive or the RNIC may still write:
 	 * leave all as it is, the kernel takes it apart in the right order */
 	if (d->transport && !transport_idle(d->transport))
