@@ -273,25 +273,25 @@ void *ana_log(const struct controller *c, bool groups_only, size_t *ret_len)
 {
 	struct ana_members groups[ANA_GROUP_MAX + 1] = { 0 };
 	unsigned int nnamespaces, ngroups = count_members(c->map, groups, &nnamespaces);
-	size_t len = sizeof(struct nvme_ana_log) + ngroups * sizeof(struct nvme_ana_group_desc) +
+	size_t len = sizeof(struct nvme_ana_header) + ngroups * sizeof(struct nvme_ana_group) +
 		     (groups_only ? 0 : nnamespaces * sizeof(le32));
-	struct nvme_ana_log *log = calloc(1, len);
+	struct nvme_ana_header *log = calloc(1, len);
 	uint8_t *at = (uint8_t *)log + sizeof(*log);
 
 	if (!log)
 		return NULL;
-	log->chgcnt = htole64(c->ana.change[0]);
-	log->ngrps = htole16((uint16_t)ngroups);
+	log->change = put64(c->ana.change[0]);
+	log->ngroups = put16((uint16_t)ngroups);
 	for (unsigned int g = 0; g <= ANA_GROUP_MAX; g++) {
-		struct nvme_ana_group_desc *desc = (void *)at;
+		struct nvme_ana_group *desc = (void *)at;
 
 		if (groups[g].n == 0)
 			continue;
-		desc->grpid = htole32(g);
-		desc->nnsids = htole32(groups_only ? 0 : groups[g].n);
-		desc->chgcnt = htole64(c->ana.change[g] + 1); /* 0: not counted */
+		desc->group = put32(g);
+		desc->nnsids = put32(groups_only ? 0 : groups[g].n);
+		desc->change = put64(c->ana.change[g] + 1); /* 0: not counted */
 		desc->state = ana_wire_state(ns_map_find(c->map, groups[g].nsid)->ana_state);
-		groups[g].next = (void *)(at + sizeof(*desc));
+		groups[g].next = desc->nsid;
 		at += sizeof(*desc) + (groups_only ? 0 : groups[g].n * sizeof(le32));
 	}
 	for (uint32_t nsid = 1; !groups_only && nsid < c->map->n; nsid++) {

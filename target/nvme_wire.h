@@ -248,6 +248,27 @@ enum auth_explanation {
 	AUTH_INCORRECT_PAYLOAD = 6,
 	AUTH_INCORRECT_MESSAGE = 7,
 };
+/* ---- ANA log page: Base 5.1.12.1.13 ----------------------------------------------------------
+ *
+ * Ours, because libnvme's wants descriptors aligned to 8 bytes, and after an odd number of NSIDs
+ * they are not.
+ */
+
+struct nvme_ana_header {
+	le64 change;
+	le16 ngroups;
+	uint8_t rsvd[6];
+};
+static_assert(sizeof(struct nvme_ana_header) == 16, "");
+
+struct nvme_ana_group {
+	le32 group, nnsids;
+	le64 change;
+	uint8_t state;
+	uint8_t rsvd[15];
+	le32 nsid[];
+};
+static_assert(sizeof(struct nvme_ana_group) == 32 && _Alignof(struct nvme_ana_group) == 1, "");
 
 /* ---- controller properties: Base 3.1.4 --------------------------------------------------------
  */

@@ -96,23 +96,23 @@ static const char *read_log(struct nvmf_queue *q, uint32_t dw10_bits)
 {
 	struct exchange x = { .sqe = { .opcode = 0x02,
 				       .cdw10 = put32(0x0c | dw10_bits | 1023u << 16) } };
-	const struct nvme_ana_log *log = (void *)data;
+	const struct nvme_ana_header *log = (void *)data;
 	const uint8_t *at = data + sizeof(*log);
 	static char text[512];
 	size_t n;
 
 	memset(data, 0xee, 4096);
 	ck_assert_uint_eq(run(q, &x), NVME_OK);
-	n = (size_t)snprintf(text, sizeof(text), "%llu:", (unsigned long long)le64toh(log->chgcnt));
-	for (unsigned int g = 0; g < le16toh(log->ngrps); g++) {
-		const struct nvme_ana_group_desc *d = (const void *)at;
+	n = (size_t)snprintf(text, sizeof(text), "%llu:", (unsigned long long)get64(log->change));
+	for (unsigned int g = 0; g < get16(log->ngroups); g++) {
+		const struct nvme_ana_group *d = (const void *)at;
 
-		n += (size_t)snprintf(text + n, sizeof(text) - n, " %u/%x/%llu[", le32toh(d->grpid),
-				      d->state, (unsigned long long)le64toh(d->chgcnt));
+		n += (size_t)snprintf(text + n, sizeof(text) - n, " %u/%x/%llu[", get32(d->group),
+				      d->state, (unsigned long long)get64(d->change));
 		at += sizeof(*d);
-		for (unsigned int i = 0; i < le32toh(d->nnsids); i++, at += 4)
+		for (unsigned int i = 0; i < get32(d->nnsids); i++, at += 4)
 			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%u", i ? " " : "",
-					      get32(*(const le32 *)(const void *)at));
+					      get32(d->nsid[i]));
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "]");
 	}
 	ck_assert_uint_eq(*at, 0); /* nothing stale behind it */
