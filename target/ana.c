@@ -276,10 +276,11 @@ void *ana_log(const struct controller *c, bool groups_only, size_t *ret_len)
 	size_t len = sizeof(struct nvme_ana_header) + ngroups * sizeof(struct nvme_ana_group) +
 		     (groups_only ? 0 : nnamespaces * sizeof(le32));
 	struct nvme_ana_header *log = calloc(1, len);
-	uint8_t *at = (uint8_t *)log + sizeof(*log);
+	uint8_t *at;
 
 	if (!log)
 		return NULL;
+	at = (uint8_t *)(log + 1);
 	log->change = put64(c->ana.change[0]);
 	log->ngroups = put16((uint16_t)ngroups);
 	for (unsigned int g = 0; g <= ANA_GROUP_MAX; g++) {

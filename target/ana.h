@@ -66,8 +66,8 @@ uint8_t ana_wire_state(enum config_ana state);
  * that, and when those in flight have ended (or after ANA_TRANSITION_S), the state is as wanted.
  * So once it is, nothing that came through this port is about to change a block.
  * @done: called when the state is as wanted, maybe before this returns, with 0, -ECANCELED (another
- * state was set meanwhile, or the subsystem is gone) or -ENOMEM (not every controller could be told). Not called on failure.
- * Return: 0; -ENOENT: no such port; -EINVAL: no such group; -ENOMEM.
+ * state was set meanwhile, or the subsystem is gone) or -ENOMEM (not every controller could be
+ * told). Not called on failure. Return: 0; -ENOENT: no such port; -EINVAL: no such group; -ENOMEM.
  */
 __attribute__((warn_unused_result)) int ana_set(struct target *t, struct subsystem *s,
 						uint16_t port_id, uint32_t group,

@@ -449,10 +449,12 @@ int control_create(const char *path, struct ev_loop *loop, struct target *t,
 
 void control_destroy(struct control *c)
 {
+	struct control_peer *p, *next;
+
 	if (!c)
 		return;
-	while (!LIST_EMPTY(&c->peers))
-		close_peer(LIST_FIRST(&c->peers));
+	LIST_FOREACH_SAFE (p, &c->peers, entry, next)
+		close_peer(p);
 	ev_io_stop(c->loop, &c->acceptable);
 	ev_timer_stop(c->loop, &c->pause);
 	unlink(c->address.sun_path);
