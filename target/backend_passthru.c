@@ -539,9 +539,11 @@ static int create_ns(struct passthru *p, const struct passthru_names *names, uin
 	ns->controller = p;
 	ns->set = g->set;
 	ns->zone_extension_len = g->zone_extension_len;
-	ns->conf[0] = ns->conf[1] = (struct config_namespace){
-		.where.file = "", .nsid = nsid, .device = ns->device, .cmb = p->subsys->conf->cmb
-	};
+	ns->conf[0] = ns->conf[1] = (struct config_namespace){ .where.file = "",
+							       .nsid = nsid,
+							       .device = ns->device,
+							       .cmb = p->subsys->conf->cmb,
+							       .ana_group = 1 };
 	*ret = ns;
 	return 0;
 }

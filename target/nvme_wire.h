@@ -248,6 +248,7 @@ enum auth_explanation {
 	AUTH_INCORRECT_PAYLOAD = 6,
 	AUTH_INCORRECT_MESSAGE = 7,
 };
+
 /* ---- ANA log page: Base 5.1.12.1.13 ----------------------------------------------------------
  *
  * Ours, because libnvme's wants descriptors aligned to 8 bytes, and after an odd number of NSIDs

@@ -162,7 +162,7 @@ static void io_done(struct wide_op *op, int res, uint64_t extra)
 		target_tell_trouble(req->queue->target);
 	req->cqe.dw0 = put32((uint32_t)extra);
 	req->cqe.dw1 = put32((uint32_t)(extra >> 32));
-	nvmf_req_complete(req, res < 0 ? passthru_error(res) : passthru_status((uint16_t)res));
+	io_ended(req, res < 0 ? passthru_error(res) : passthru_status((uint16_t)res));
 }
 
 static void submit_io(struct nvmf_req *req, const struct passthru_ns *ns)
@@ -200,7 +200,7 @@ static void io_execute(struct nvmf_req *req)
 	if (!(le32toh(log->iocs[req->sqe->opcode]) & FX_CSUPP)) {
 		nvmf_req_complete(req, NVME_INVALID_OPCODE | NVME_DNR);
 	} else if (backend_lost(&ns->backend)) {
-		nvmf_req_complete(req, NVME_NS_NOT_READY);
+		nvmf_req_complete(req, NVME_PATH_INACCESSIBLE);
 	} else {
 		/* a drive may deliver less of a report than was asked for */
 		if (req->cmd->flags & CMD_CPU_DATA)
@@ -311,6 +311,14 @@ static void put_controller(struct nvmf_req *req)
 	passthru_identify_controller((struct nvme_id_ctrl *)req->data, passthru_of(req), &drive);
 }
 
+/* The ANA group is ours. */
+static le32 ana_group_of(const struct nvmf_req *req)
+{
+	const struct ns_map_entry *e = ns_map_find(req->queue->ctrl->map, get32(req->sqe->nsid));
+
+	return put32(e ? e->ana_group : 0);
+}
+
 static void put_namespace(struct nvmf_req *req)
 {
 	const struct ns_map_entry *entry =
@@ -318,6 +326,7 @@ static void put_namespace(struct nvmf_req *req)
 	struct nvme_id_ns *id = (struct nvme_id_ns *)req->data;
 
 	passthru_identify_namespace(id);
+	id->anagrpid = ana_group_of(req).raw;
 	if (!entry) /* it went meanwhile */
 		return;
 	memcpy(id->nguid, entry->ns->ids.nguid, sizeof(id->nguid));
@@ -326,7 +335,10 @@ static void put_namespace(struct nvmf_req *req)
 
 static void put_independent(struct nvmf_req *req)
 {
-	passthru_identify_independent((struct nvme_id_independent_id_ns *)req->data);
+	struct nvme_id_independent_id_ns *id = (struct nvme_id_independent_id_ns *)req->data;
+
+	passthru_identify_independent(id);
+	id->anagrpid = ana_group_of(req).raw;
 }
 
 static void put_controller_csi(struct nvmf_req *req)
@@ -414,6 +426,7 @@ static const enum log_source {
 	[0x03] = LOG_DRIVES, /* firmware slots */
 	[0x04] = LOG_OURS,   /* changed namespaces */
 	[0x05] = LOG_OURS,   /* commands supported and effects: the drive's, filtered */
+	[0x0c] = LOG_OURS,   /* asymmetric namespace access */
 	[0x80] = LOG_DRIVES, /* reservation notification */
 	[LOG_ZONE_CHANGES] = LOG_DRIVES,
 };

@@ -48,7 +48,7 @@ static void setup_unique(void)
 }
 
 static struct nvmf_queue *open_discovery_on(const struct config_port *port, const char *nqn,
-					 const char *hostnqn, uint32_t kato_ms)
+					    const char *hostnqn, uint32_t kato_ms)
 {
 	struct nvmf_queue *q = open_queue_on(port, 0);
 	struct exchange x = connect_command(0, 0xffff);

@@ -437,6 +437,8 @@ static void make_namespace(unsigned int i, enum passthru_set set, uint8_t shift)
 	backends[i] = (struct passthru_ns){ .backend.ops = &passthru_ops,
 					    .controller = subsys.passthru,
 					    .fd = -1,
+					    .char_major = 1, /* there: /dev/null */
+					    .char_minor = 3,
 					    .set = set,
 					    .zone_extension_len = i * 64 };
 	spaces[i] = (struct namespace){ .target = &target,
@@ -550,7 +552,7 @@ static struct exchange admin(uint8_t opcode, uint32_t nsid, uint32_t cdw10, uint
 
 #define BAD  (NVME_INVALID_FIELD | NVME_DNR)
 #define OPC  (NVME_INVALID_OPCODE | NVME_DNR)
-#define GONE NVME_NS_NOT_READY
+#define GONE NVME_PATH_INACCESSIBLE
 
 /* With a lost drive, what would be passed on is answered with GONE: nothing is asked of it. */
 static const struct io_case {
@@ -677,7 +679,7 @@ static const struct cmb_case {
 	{ -EFAULT, true, 0 },                 /* the pages are gone */
 	{ 0x4002, false, BAD },               /* as the drive says */
 	{ -EIO, false, NVME_INTERNAL_ERROR }, /* it may have been done */
-	{ -ENODEV, false, GONE },
+	{ -ENODEV, false, NVME_NS_NOT_READY },
 	{ 0, false, 0 },
 };
 
@@ -887,7 +889,7 @@ START_TEST(errors_of_the_drive_reach_the_host)
 	} cases[] = {
 		{ 0x4109, NOPAGE },
 		{ 0x2002, 0x2002 },
-		{ -ENODEV, GONE },
+		{ -ENODEV, NVME_NS_NOT_READY },
 		{ -EIO, NVME_INTERNAL_ERROR },
 	};
 
@@ -974,7 +976,7 @@ START_TEST(supported_log_pages_are_those_that_are_answered)
 
 	ck_assert_uint_eq(run(&x, 0), 0);
 	(void)supported((const __le32 *)data, text);
-	ck_assert_str_eq(text, "00 01 02 03 04 05 80 bf ");
+	ck_assert_str_eq(text, "00 01 02 03 04 05 0c 80 bf ");
 }
 END_TEST
 
