@@ -191,7 +191,7 @@ static const struct admin_row {
 	{ 0x02, 0x02 | 127u << 16, 3, NVME_OK, true }, /* SMART of the namespace */
 	{ 0x02, 0x02 | 127u << 16, 0xffffffff, NVME_OK, false },
 	{ 0x02, 0x02 | 127u << 16, 1, NVME_OK, false }, /* of another group */
-	{ 0x02, 0x0c | 127u << 16, 3, NVME_OK, false },
+	{ 0x02, 0x0c | 127u << 16, 0xffffffff, NVME_OK, false },
 	{ 0x06, 0x00, 3, NVME_OK, false },
 	{ 0x06, 0x03, 3, NVME_OK, false },
 	{ 0x0a, 0x0f, 3, NVME_OK, false },

@@ -930,6 +930,7 @@ START_TEST(waiting_capsules_give_shared_receives_back)
 	ck_assert_uint_eq(n, NREQS);
 	conn.state = CONN_LIVE;
 	conn.nvmf.qid = 1;
+	conn.nvmf.state = QUEUE_WAIT_CONNECT; /* all are refused, and nobody keeps a log of that */
 	conn_start_pending(&conn);
 	ck_assert(STAILQ_EMPTY(&conn.pending));
 	flush_chain();
