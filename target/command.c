@@ -278,7 +278,7 @@ void nvmf_req_execute(struct nvmf_req *req)
 	else if (req->fuse)
 		fused_execute(req);
 	else if (req->cmd->flags & CMD_WRITES && range_locked(req))
-		TAILQ_INSERT_TAIL(&shard_of(req)->parked, req, entry);
+		range_park(req);
 	else
 		req->cmd->execute(req);
 }

@@ -75,7 +75,7 @@ struct drain {
 struct range_lock {
 	struct namespace *ns;
 	uint64_t slba, nlb;
-	struct nvmf_req *owner; /* for whoever locks */
+	struct nvmf_req *owner; /* NULL: only to come after other locks; nobody is kept out */
 	/* The blocks are locked, and no command that was there before is in flight any more. */
 	void (*held)(struct range_lock *l);
 	struct message message; /* for whoever locks */
@@ -360,6 +360,8 @@ void range_lock(struct range_lock *l);
 void range_unlock(struct range_lock *l);
 /* Must this command that writes wait? Reactor-local. */
 bool range_locked(const struct nvmf_req *req);
+/* Then let it wait: it is executed when the lock is gone. Reactor-local. */
+void range_park(struct nvmf_req *req);
 
 /* fused.c: reactor-local. The status of a command's check, where it or the one before is fused. */
 uint16_t fused_check(struct nvmf_req *req, uint16_t status);

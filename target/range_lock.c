@@ -9,6 +9,26 @@
 
 #include <stdlib.h>
 
+/* Whoever grants the lock waits for what is in flight, and must not wait for this one, which waits
+ * for him. */
+void range_park(struct nvmf_req *req)
+{
+	TAILQ_INSERT_TAIL(&shard_of(req)->parked, req, entry);
+	nvmf_req_uncount(req);
+}
+
+/* What may have changed while it waited is looked at again. */
+static void resume(struct nvmf_req *req)
+{
+	uint16_t status = nvmf_req_gate(req);
+
+	nvmf_req_count(req);
+	if (status)
+		nvmf_req_complete(req, status);
+	else
+		nvmf_req_execute(req);
+}
+
 struct order {
 	struct ns_shard *shard;
 	struct range_lock *lock;
@@ -26,7 +46,7 @@ static void set_lock(void *arg)
 	TAILQ_CONCAT(&parked, &o->shard->parked, entry);
 	while ((req = TAILQ_FIRST(&parked))) {
 		TAILQ_REMOVE(&parked, req, entry);
-		nvmf_req_execute(req);
+		resume(req);
 	}
 }
 
@@ -78,7 +98,8 @@ bool range_locked(const struct nvmf_req *req)
 {
 	const struct range_lock *l = shard_of(req)->lock;
 
-	if (!l)
+	/* without an owner: who takes the namespace away comes last, and waits for all there are */
+	if (!l || !l->owner)
 		return false;
 	/* Dataset Management and Copy have several ranges: they wait for any lock */
 	return req->cmd->length == dsm_length || req->cmd->length == copy_length ||
