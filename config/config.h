@@ -178,6 +178,7 @@ struct config {
 	const char
 		*discovery_nqn; /* of the discovery service, beside the well-known one; or NULL */
 	const char *control_socket; /* absolute path */
+	const char *state_dir;      /* what outlives the daemon; made when it is needed */
 	struct config_port *ports;
 	size_t nports;
 	struct config_subsystem *subsystems;

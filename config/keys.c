@@ -107,6 +107,10 @@ static const struct key daemon_keys[] = {
 	  .min = 2, .max = 107, .wrong = device_wrong, .dflt_text = "/run/nvmf-p2pd/control",
 	  .form = "an absolute path as in \"/run/nvmf-p2pd/control\"",
 	  .help = "the socket that nvmf-p2pctl talks to" },
+	{ .name = "state_dir", .type = KEY_TEXT, FIELD(config, state_dir),
+	  .min = 2, .max = 255, .wrong = folder_wrong, .dflt_text = "/var/lib/nvmf-p2pd",
+	  .form = "an absolute path as in \"/var/lib/nvmf-p2pd\"",
+	  .help = "folder for reservations that persist through power loss" },
 };
 
 static const struct key ana_group_keys[] = {

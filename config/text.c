@@ -217,6 +217,11 @@ const char *controller_wrong(const char *text)
 					      : "it is neither an absolute path nor a PCI address";
 }
 
+const char *folder_wrong(const char *text)
+{
+	return ends_with(text, "/") ? "it ends with \"/\"" : device_wrong(text);
+}
+
 const char *ascii_wrong(const char *text)
 {
 	for (; *text; text++)

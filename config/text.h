@@ -24,6 +24,7 @@ const char *peer_address_wrong(const char *text);
 /* An absolute path, written plainly, so that equal files have equal texts as far as text can tell.
  */
 const char *device_wrong(const char *text);
+const char *folder_wrong(const char *text);
 
 /* An NVMe controller: its device, as device_wrong(), or its PCI address as in "0000:03:00.0". */
 const char *controller_wrong(const char *text);

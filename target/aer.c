@@ -99,6 +99,7 @@ void events_reset(struct controller *c, uint16_t status)
 	c->events_pending = 0;
 	c->events_masked = 0;
 	memset(c->changed_ns, 0, sizeof(c->changed_ns));
+	c->resv_log = (struct resv_log){ 0 };
 	while ((req = TAILQ_FIRST(&c->aers))) {
 		TAILQ_REMOVE(&c->aers, req, entry);
 		c->naers--;

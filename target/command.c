@@ -19,19 +19,31 @@ const struct command admin_commands[256] = {
 };
 
 const struct command io_commands[256] = {
-	[0x00] = { "flush", DATA_NONE, CMD_NEEDS_NS, FX_CSUPP, NULL, flush_execute },
-	[0x01] = { "write", DATA_H2C, CMD_NEEDS_NS | CMD_WRITES, FX_CSUPP | FX_LBCC, write_length,
-		   write_execute },
-	[0x02] = { "read", DATA_C2H, CMD_NEEDS_NS, FX_CSUPP, rw_length, read_execute },
-	[0x05] = { "compare", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA, FX_CSUPP, rw_length,
-		   compare_execute },
-	[0x08] = { "write-zeroes", DATA_NONE, CMD_NEEDS_NS | CMD_WRITES, FX_CSUPP | FX_LBCC,
-		   no_data_length, write_zeroes_execute },
-	[0x09] = { "dataset-management", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA | CMD_WRITES,
-		   FX_CSUPP | FX_LBCC, dsm_length, dsm_execute },
-	[0x0c] = { "verify", DATA_NONE, CMD_NEEDS_NS, FX_CSUPP, no_data_length, verify_execute },
-	[0x19] = { "copy", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA | CMD_WRITES, FX_CSUPP | FX_LBCC,
-		   copy_length, copy_execute },
+	[0x00] = { "flush", DATA_NONE, CMD_NEEDS_NS | CMD_RESV_WRITE, FX_CSUPP, NULL,
+		   flush_execute },
+	[0x01] = { "write", DATA_H2C, CMD_NEEDS_NS | CMD_WRITES | CMD_RESV_WRITE,
+		   FX_CSUPP | FX_LBCC, write_length, write_execute },
+	[0x02] = { "read", DATA_C2H, CMD_NEEDS_NS | CMD_RESV_READ, FX_CSUPP, rw_length,
+		   read_execute },
+	[0x05] = { "compare", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA | CMD_RESV_READ, FX_CSUPP,
+		   rw_length, compare_execute },
+	[0x08] = { "write-zeroes", DATA_NONE, CMD_NEEDS_NS | CMD_WRITES | CMD_RESV_WRITE,
+		   FX_CSUPP | FX_LBCC, no_data_length, write_zeroes_execute },
+	[0x09] = { "dataset-management", DATA_H2C,
+		   CMD_NEEDS_NS | CMD_CPU_DATA | CMD_WRITES | CMD_RESV_WRITE, FX_CSUPP | FX_LBCC,
+		   dsm_length, dsm_execute },
+	[0x0c] = { "verify", DATA_NONE, CMD_NEEDS_NS | CMD_RESV_READ, FX_CSUPP, no_data_length,
+		   verify_execute },
+	[0x0d] = { "reservation-register", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA, FX_CSUPP,
+		   resv_keys_length, resv_register_execute },
+	[0x0e] = { "reservation-report", DATA_C2H, CMD_NEEDS_NS | CMD_CPU_DATA, FX_CSUPP,
+		   resv_report_length, resv_report_execute },
+	[0x11] = { "reservation-acquire", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA, FX_CSUPP,
+		   resv_keys_length, resv_acquire_execute },
+	[0x15] = { "reservation-release", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA, FX_CSUPP,
+		   resv_key_length, resv_release_execute },
+	[0x19] = { "copy", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA | CMD_WRITES | CMD_RESV_WRITE,
+		   FX_CSUPP | FX_LBCC, copy_length, copy_execute },
 };
 
 /* Indexed by FCTYPE; a queue of any kind has them. */
@@ -101,10 +113,14 @@ static uint16_t check_state(const struct nvmf_queue *q, const struct command *cm
 uint16_t nvmf_req_gate(const struct nvmf_req *req)
 {
 	const struct ns_map_entry *entry = ns_map_find(req->queue->map, get32(req->sqe->nsid));
+	const struct resv_view *resv;
 
 	if (!entry)
 		return NVME_INVALID_NS | NVME_DNR;
-	return entry->path_status;
+	if (entry->path_status)
+		return entry->path_status;
+	resv = entry->ns->shard[req->queue->reactor->opts.index].resv;
+	return __builtin_expect(!resv, true) ? NVME_OK : resv_conflict(req, resv);
 }
 
 void nvmf_req_count(struct nvmf_req *req)

@@ -7,6 +7,7 @@
 #include "target/admin.h"
 #include "target/ana.h"
 #include "target/backend.h"
+#include "target/resv_commands.h"
 #include "target/target.h"
 #include "target/worker.h"
 
@@ -51,10 +52,11 @@ struct ns_shard {
 	uint32_t failed; /* atomic: CMBs that an I/O failed in; the control thread takes them */
 	uint32_t in_flight[2];
 	uint8_t phase;
-	bool draining;               /* in_flight[!phase] falls to 0: tell */
-	bool write_protected;        /* a copy of the namespace's */
-	struct range_lock *lock;     /* NULL: no blocks are locked */
-	struct nvmf_req_list parked; /* commands that wait for the lock */
+	bool draining;                /* in_flight[!phase] falls to 0: tell */
+	bool write_protected;         /* a copy of the namespace's */
+	struct range_lock *lock;      /* NULL: no blocks are locked */
+	const struct resv_view *resv; /* NULL: nobody holds a reservation */
+	struct nvmf_req_list parked;  /* commands that wait for the lock */
 	struct message drained;
 	struct namespace *ns;
 } __attribute__((aligned(64)));
@@ -66,6 +68,7 @@ struct works;
 /* control thread: who waits until the commands that are in flight on a namespace have ended */
 struct drain {
 	void (*done)(struct drain *d);
+	struct nvmf_req *but; /* this one is not waited for: it waits itself; may be NULL */
 	STAILQ_ENTRY(drain) entry;
 };
 
@@ -108,6 +111,7 @@ struct namespace
 	uint8_t ana_group;                     /* as configured, or ANA_GROUP_LOST */
 	int scratch_fd;                        /* -1: none */
 	struct ns_shard *shard;                /* [reactor] */
+	struct ns_reservation *resv;
 	STAILQ_HEAD(drain_list, drain) drains; /* the first one is under way */
 	unsigned int draining_shards;
 	STAILQ_HEAD(lock_list, range_lock) locks; /* the first one is held, or about to be */
@@ -175,6 +179,7 @@ struct controller {
 	size_t nentries;
 	uint64_t genctr;
 	uint64_t changed_ns[CONFIG_NSID_MAX / 64 + 1]; /* bits by nsid: log page 04h */
+	struct resv_log resv_log;                      /* log page 80h */
 	struct error_log errors;
 	struct settings settings;
 	unsigned int naborts;   /* under way */
@@ -231,6 +236,9 @@ enum {
 	CMD_CPU_DATA = 1 << 4,  /* the CPU reads or makes the payload: host memory */
 	CMD_WRITES = 1 << 5,    /* changes blocks: waits while they are locked */
 	CMD_AUTH = 1 << 6,      /* allowed on a queue that must authenticate first */
+	/* groups of commands that reservations allow or not: Base 2.1, 8.1.22 */
+	CMD_RESV_READ = 1 << 7,
+	CMD_RESV_WRITE = 1 << 8,
 };
 
 /* Commands Supported and Effects data structure: Base 5.1.12.1.6 */
@@ -245,7 +253,7 @@ enum {
 struct command {
 	const char *name;
 	enum data_dir dir;
-	uint8_t flags;
+	uint16_t flags;
 	uint32_t effects;
 	/* Bytes of payload; also checks the fields that decide it. NULL: none. */
 	uint16_t (*length)(struct nvmf_req *req, uint32_t *ret_len);

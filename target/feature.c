@@ -10,6 +10,8 @@ enum {
 	FEAT_DISCOVERY = 1 << 0, /* a discovery controller has it too */
 	FEAT_NS = 1 << 1,        /* of one namespace */
 	FEAT_FIXED = 1 << 2,     /* not changeable, though set() has a status of its own for it */
+	FEAT_FINDS_NS =
+		1 << 3, /* which one, and whether all of them can be meant, is its own matter */
 };
 
 /* A command about a feature. */
@@ -328,6 +330,33 @@ static uint16_t set_write_protect(struct call *f)
 	return NVME_LATER;
 }
 
+/* 82h and 83h, see resv_commands.c. By default, nothing is masked and nothing persists. */
+static uint16_t get_resv_mask(struct call *f)
+{
+	uint16_t status = resv_get_mask(f->req, &f->dw0);
+
+	f->dw0 = f->dflt ? 0 : f->dw0;
+	return status;
+}
+
+static uint16_t set_resv_mask(struct call *f)
+{
+	return resv_set_mask(f->req);
+}
+
+static uint16_t get_resv_persistence(struct call *f)
+{
+	uint16_t status = resv_get_persistence(f->req, &f->dw0);
+
+	f->dw0 = f->dflt ? 0 : f->dw0;
+	return status;
+}
+
+static uint16_t set_resv_persistence(struct call *f)
+{
+	return resv_set_persistence(f->req);
+}
+
 /* ---- the table ----------------------------------------------------------------------------------
  */
 
@@ -345,6 +374,10 @@ static const struct feature features[256] = {
 	[0x16] = { "host-behavior", 0, BEHAVIOR_LEN, get_behavior, set_behavior },
 	[0x19] = { "io-command-set-profile", 0, 0, get_command_sets, set_command_sets },
 	[0x81] = { "host-identifier", FEAT_FIXED, 16, get_host_id, set_host_id },
+	[0x82] = { "resv-notification-mask", FEAT_NS | FEAT_FINDS_NS, 0, get_resv_mask,
+		   set_resv_mask },
+	[0x83] = { "resv-persistence", FEAT_NS | FEAT_FINDS_NS, 0, get_resv_persistence,
+		   set_resv_persistence },
 	[0x84] = { "write-protect", FEAT_NS, 0, get_write_protect, set_write_protect },
 };
 
@@ -372,10 +405,12 @@ static bool is_changeable(const struct feature *f)
 }
 
 /* Which namespace? One that the host has; not all of them. */
-static uint16_t find_namespace(struct call *f)
+static uint16_t find_namespace(struct call *f, const struct feature *feature)
 {
 	const struct ns_map_entry *entry = ns_map_find(f->c->map, get32(f->req->sqe->nsid));
 
+	if (feature->flags & FEAT_FINDS_NS)
+		return NVME_OK;
 	if (!entry)
 		return NVME_INVALID_NS | NVME_DNR;
 	f->ns = entry->ns;
@@ -425,7 +460,7 @@ void get_features(struct nvmf_req *req)
 		return;
 	}
 	if (feature->flags & FEAT_NS)
-		status = find_namespace(&f);
+		status = find_namespace(&f, feature);
 	if (feature->data_len)
 		memset(req->data, 0, req->len);
 	if (!status)
@@ -453,7 +488,7 @@ static uint16_t check_set(struct call *f, const struct feature *feature)
 	if (!feature->set)
 		return NVME_FEATURE_NOT_CHANGEABLE | NVME_DNR;
 	if (feature->flags & FEAT_NS)
-		return find_namespace(f);
+		return find_namespace(f, feature);
 	if (nsid == 0 || nsid == NVME_NSID_ALL)
 		return NVME_OK;
 	return nsid > CONFIG_NSID_MAX ? NVME_INVALID_NS | NVME_DNR

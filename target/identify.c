@@ -24,6 +24,8 @@ static bool any_write_cache(const struct subsystem *s)
 /* ---- the controller -----------------------------------------------------------------------------
  */
 
+#define CTRATT_RHII (1u << 18) /* no reservations without a Host Identifier */
+
 enum { ONCS_SAVE_SELECT = 1 << 4, ONCS_TIMESTAMP = 1 << 6 };
 
 /* Optional I/O commands: what the table has. */
@@ -70,6 +72,7 @@ static void identify_io_controller(const struct controller *c, struct nvme_id_ct
 	id->mnan = htole32(CONFIG_NSID_MAX);
 	id->maxcna = htole32(CONFIG_NSID_MAX);
 	id->oncs = htole16(oncs());
+	id->ctratt |= htole32(CTRATT_RHII);
 	id->fuses = htole16(1); /* Compare and Write */
 	id->acwu = htole16(FUSED_BLOCKS_MAX - 1);
 	if (io_commands[0x19].execute)

@@ -117,6 +117,7 @@ uint16_t identify_namespace(struct nvmf_req *req, void *buf)
 	    CONFIG_ANA_NON_OPTIMIZED)
 		id->nuse = id->nsze;
 	id->nmic = 1; /* shared */
+	id->rescap = RESV_RESCAP;
 	id->dlfeat = dlfeat(ns);
 	put_atomicity(ns, id);
 	put_preferences(ns, id);
@@ -143,6 +144,7 @@ uint16_t identify_namespace_independent(struct nvmf_req *req, void *buf)
 		return status;
 	id->nmic = 1;
 	id->anagrpid = htole32(ns->ana_group);
+	id->rescap = RESV_RESCAP;
 	id->nsattr = ns->write_protected;
 	id->nstat = !backend_lost(ns->backend); /* NRDY: ready */
 	return NVME_OK;

@@ -164,6 +164,7 @@ static const struct log_page log_pages[256] = {
 	[0x12] = { "feature-effects", LOG_IO, feature_effects_page },
 	[0x13] = { "mi-effects", LOG_IO, mi_effects_page },
 	[0x70] = { "discovery", LOG_DISCOVERY, discovery_page, .parameter = LIDSP_DISCOVERY_PLEOS },
+	[0x80] = { "reservation-notification", LOG_IO, resv_log_page },
 };
 
 /* One namespace's page, or all namespaces'; other pages are of no namespace. */

@@ -178,6 +178,8 @@ void namespace_set_conf(struct target *t, struct namespace *ns, const struct con
 	(void)namespace_regroup(ns);
 	set_ns_ids(ns->subsys, ns);
 	ns->changed = memcmp(&before, &ns->ids, sizeof(before)) != 0;
+	if (ns->changed)
+		ns_reservation_rename(ns);
 	if (ns->stage.policy != policy_of(conf->cmb)) {
 		ns->stage.policy = policy_of(conf->cmb);
 		ns->stage.why[0] = '\0'; /* say it */
@@ -221,6 +223,8 @@ int namespace_create(struct target *t, struct subsystem *s, const struct config_
 	ns->lba_shift = ns->backend->info.lba_shift;
 	err = create_shards(ns);
 	if (!err)
+		err = ns_reservation_open(ns, diag);
+	if (!err)
 		err = open_scratch(t, ns, diag);
 	if (err) {
 		namespace_close(ns);
@@ -240,6 +244,7 @@ void namespace_close(struct namespace *ns)
 	if (ns->scratch_fd >= 0)
 		close(ns->scratch_fd);
 	ns->backend->ops->close(ns->backend);
+	ns_reservation_close(ns);
 	free(ns->shard);
 	free(ns);
 }

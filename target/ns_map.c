@@ -119,8 +119,16 @@ int target_remap(struct target *t)
 
 struct flip {
 	struct ns_shard *shard;
+	struct nvmf_req *but;
 	bool busy;
 };
+
+/* To the phase that is not waited for. */
+static void move_to_phase(void *arg)
+{
+	nvmf_req_uncount(arg);
+	nvmf_req_count(arg);
+}
 
 static void flip_phase(void *arg)
 {
@@ -128,18 +136,23 @@ static void flip_phase(void *arg)
 	struct ns_shard *shard = f->shard;
 
 	assert(!shard->draining && shard->in_flight[!shard->phase] == 0);
-	f->busy = shard->in_flight[shard->phase] > 0;
-	shard->draining = f->busy;
 	shard->phase = !shard->phase;
+	if (f->but)
+		move_to_phase(f->but);
+	f->busy = shard->in_flight[!shard->phase] > 0;
+	shard->draining = f->busy;
 }
 
 static void start_drain(struct namespace *ns)
 {
 	const struct reactors *reactors = ns->target->reactors;
+	struct nvmf_req *but = STAILQ_FIRST(&ns->drains)->but;
 
 	for (unsigned int i = 0; i < reactors->n; i++) {
 		struct flip f = { .shard = &ns->shard[i] };
 
+		if (but && but->queue->reactor == reactors->r[i])
+			f.but = but;
 		reactor_call(reactors->r[i], flip_phase, &f);
 		ns->draining_shards += f.busy;
 	}
@@ -172,8 +185,11 @@ void namespace_drain(struct namespace *ns, struct drain *d)
 	bool idle = STAILQ_EMPTY(&ns->drains);
 
 	STAILQ_INSERT_TAIL(&ns->drains, d, entry);
-	if (!idle)
+	if (!idle) { /* who waits already does not wait for @d->but either: that waits for him */
+		if (d->but)
+			reactor_call(d->but->queue->reactor, move_to_phase, d->but);
 		return;
+	}
 	start_drain(ns);
 	finish_drains(ns);
 }

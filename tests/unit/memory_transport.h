@@ -49,6 +49,7 @@ static struct config_subsystem subsystems[1] = { { .nqn = NQN,
 						   .namespaces = namespaces,
 						   .nnamespaces = 1 } };
 static struct config conf = { .max_transfer_len = 131072,
+			      .state_dir = "/nonexistent/state",
 			      .ports = ports,
 			      .nports = 2,
 			      .subsystems = subsystems,

@@ -283,6 +283,8 @@ static const struct wrong {
 	/* 60 */
 	{ 1, "in_capsule_data\" is \"100\": it is not a multiple", "multiple of \"16\"", "ports = ( { in_capsule_data = \"100\"; } );" },
 	/* texts */
+	{ 1, "state_dir\" is \"state\": it is not an absolute path", "\"/var/lib/nvmf-p2pd\"", "daemon = { state_dir = \"state\"; };" },
+	{ 1, "state_dir\" is \"/a/\": it ends with", "\"/var/lib/nvmf-p2pd\"", "daemon = { state_dir = \"/a/\"; };" },
 	{ 1, "service\" is \"http\": it is not a port number", "\"4420\"", "ports = ( { service = \"http\"; } );" },
 	{ 1, "service\" is \"\": it is not a port number", "\"4420\"", "ports = ( { service = \"\"; } );" },
 	{ 1, "service\" is \"0\": it is out of range", "1..65535", "ports = ( { service = \"0\"; } );" },
@@ -606,6 +608,7 @@ static void same_model(const struct config *a, const struct config *b)
 	ck_assert_uint_eq(a->poll_us, b->poll_us);
 	ck_assert_uint_eq(a->max_transfer_len, b->max_transfer_len);
 	ck_assert_uint_eq(a->keep_alive_max_ms, b->keep_alive_max_ms);
+	ck_assert_str_eq(a->state_dir, b->state_dir);
 	ck_assert_uint_eq(a->nports, b->nports);
 	for (size_t i = 0; i < a->nports; i++)
 		same_port(&a->ports[i], &b->ports[i]);
@@ -696,6 +699,7 @@ START_TEST(what_is_left_out_has_its_default)
 	ck_assert_ptr_null(c->subsystems[0].namespaces[0].scratch);
 	ck_assert_uint_eq(c->max_transfer_len, 1 << 20);
 	ck_assert_uint_eq(c->keep_alive_max_ms, 0);
+	ck_assert_str_eq(c->state_dir, "/var/lib/nvmf-p2pd");
 	ck_assert_uint_eq(c->nports, 1);
 	ck_assert_str_eq(c->ports[0].service, "4420");
 	ck_assert_uint_eq(c->ports[0].in_capsule_data_len, 4096);
@@ -726,7 +730,7 @@ START_TEST(what_is_given_is_kept)
 	struct config *c = load_text(
 		"daemon = { window_size = \"1M\"; host_memory = \"1G\"; cmb_reserve = \"8K\";\n"
 		"cmb_cap = \"1M\"; cmb_floor = \"0\"; cmb_chunk = \"64K\"; cmb_flush = \"cpu-read\"; poll_us = 0;"
-		"connection_memory = \"2M\"; max_transfer = \"65536\"; keep_alive_max_ms = 120000; };\n"
+		"connection_memory = \"2M\"; max_transfer = \"65536\"; keep_alive_max_ms = 120000; state_dir = \"/a/b\"; };\n"
 		"ports = ( { id = 9; address = \"fe80::1%ib0\"; service = 20049;\n"
 		"in_capsule_data = \"8208\"; queue_depth = 1024; } );\n"
 		"subsystems = ( { nqn = \"nqn.2024-01.org.example:\xc3\xa4\"; serial = \"S 1\";\n"
@@ -753,6 +757,7 @@ START_TEST(what_is_given_is_kept)
 	ck_assert_str_eq(s->namespaces[0].scratch, "/dev/b");
 	ck_assert_uint_eq(c->max_transfer_len, 65536);
 	ck_assert_uint_eq(c->keep_alive_max_ms, 120000);
+	ck_assert_str_eq(c->state_dir, "/a/b");
 	ck_assert_uint_eq(c->ports[0].id, 9);
 	ck_assert_str_eq(c->ports[0].address, "fe80::1%ib0");
 	ck_assert_str_eq(c->ports[0].service, "20049");

@@ -1,0 +1,480 @@
+/* Reservations as hosts command them: Base 2.1, 7.2 to 7.5, 8.1.22. */
+#include "target/core.h"
+#include "target/log.h"
+#include "target/reservation_file.h"
+
+#include <errno.h>
+#include <libnvme.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ns_reservation {
+	struct reservation state;
+	struct resv_view *view; /* what the shards point to; NULL: nobody holds one */
+	uint32_t mask;          /* feature 82h: bits by enum resv_note */
+	struct resv_file_owner owner;
+	char nqn[CONFIG_NQN_MAX + 1];
+	const char *dir;
+	char file[64];
+};
+
+/* ---- what the reactors know ---------------------------------------------------------------------
+ */
+
+struct viewing {
+	struct ns_shard *shard;
+	const struct resv_view *view;
+};
+
+static void take_view(void *arg)
+{
+	const struct viewing *v = arg;
+
+	v->shard->resv = v->view;
+}
+
+/* When this returns, every command that comes is checked against @view. */
+static void publish(struct namespace *ns, struct resv_view *view)
+{
+	const struct reactors *reactors = ns->target->reactors;
+	struct resv_view *old = ns->resv->view;
+
+	ns->resv->view = view;
+	if (!old && !view)
+		return;
+	for (unsigned int i = 0; i < reactors->n; i++) {
+		struct viewing v = { &ns->shard[i], view };
+
+		reactor_call(reactors->r[i], take_view, &v);
+	}
+	free(old);
+}
+
+static struct host_id host_of(const struct nvmf_req *req)
+{
+	struct host_id host;
+
+	static_assert(sizeof(host) == sizeof(req->queue->ctrl->hostid), "");
+	memcpy(&host, req->queue->ctrl->hostid, sizeof(host));
+	return host;
+}
+
+uint16_t resv_conflict(const struct nvmf_req *req, const struct resv_view *v)
+{
+	enum resv_group group = req->cmd->flags & CMD_RESV_WRITE  ? RESV_WRITES
+				: req->cmd->flags & CMD_RESV_READ ? RESV_READS
+								  : RESV_ANY;
+
+	return resv_view_allows(v, host_of(req), group) ? NVME_OK
+							: NVME_RESERVATION_CONFLICT | NVME_DNR;
+}
+
+/* ---- what persists ------------------------------------------------------------------------------
+ */
+
+static uint16_t save_failed(const struct ns_reservation *r, int err, const char *why)
+{
+	log_error("namespace %u of %s: its reservations cannot be saved in %s/%s: %s: %s",
+		  r->owner.nsid, r->nqn, r->dir, r->file, why, strerror(-err));
+	return NVME_INTERNAL_ERROR;
+}
+
+/* Before it is in force. If this fails the command does, and nothing has changed. */
+static uint16_t persist(const struct ns_reservation *r, const struct reservation *next)
+{
+	const char *why;
+	int err = 0;
+
+	if (next->ptpl)
+		err = resv_file_save(r->dir, r->file, &r->owner, next, &why);
+	else if (r->state.ptpl)
+		err = resv_file_remove(r->dir, r->file, &why);
+	return err ? save_failed(r, err, why) : NVME_OK;
+}
+
+static void set_owner(struct namespace *ns)
+{
+	struct ns_reservation *r = ns->resv;
+
+	r->owner.nqn = r->nqn;
+	r->owner.nsid = ns->nsid;
+	memcpy(r->owner.uuid, &ns->ids.uuid, sizeof(r->owner.uuid));
+}
+
+void ns_reservation_rename(struct namespace *ns)
+{
+	struct ns_reservation *r = ns->resv;
+
+	set_owner(ns);
+	(void)persist(r, &r->state);
+}
+
+/* By subsystem and nsid, whatever characters the NQN has. */
+static void name_file(struct ns_reservation *r, uint32_t nsid)
+{
+	char name[CONFIG_NQN_MAX + 32], text[UUID_STR_LEN];
+	uuid_t id;
+
+	snprintf(name, sizeof(name), "%s/%u/reservations", r->nqn, nsid);
+	derive_uuid(name, id);
+	uuid_unparse_lower(id, text);
+	snprintf(r->file, sizeof(r->file), "reservations-%s", text);
+}
+
+static int refuse_file(const struct ns_reservation *r, int err, const char *why,
+		       struct config_diag *diag)
+{
+	*diag = (struct config_diag){ 0 };
+	snprintf(diag->file, sizeof(diag->file), "%s/%s", r->dir, r->file);
+	snprintf(diag->what, sizeof(diag->what),
+		 "reservations of namespace %u of %s, which persist through power loss: %s%s%s",
+		 r->owner.nsid, r->nqn, why, err == -EBADMSG ? "" : ": ",
+		 err == -EBADMSG ? "" : strerror(-err));
+	snprintf(
+		diag->fix, sizeof(diag->fix),
+		"bring back the file as it was, or remove it: then no host is registered and nothing is reserved, so first make sure that no host relies on it");
+	return err;
+}
+
+int ns_reservation_open(struct namespace *ns, struct config_diag *diag)
+{
+	struct ns_reservation *r = calloc(1, sizeof(*r));
+	struct resv_view *view = NULL;
+	const char *why;
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	ns->resv = r;
+	r->dir = ns->target->conf->state_dir;
+	strlcpy(r->nqn, ns->subsys->nqn, sizeof(r->nqn));
+	set_owner(ns);
+	name_file(r, ns->nsid);
+	err = resv_file_load(r->dir, r->file, &r->owner, &r->state, &why);
+	if (err == -ENOENT)
+		return 0;
+	if (err)
+		return refuse_file(r, err, why, diag);
+	err = reservation_view(&r->state, &view);
+	if (!err)
+		publish(ns, view);
+	return err;
+}
+
+void ns_reservation_close(struct namespace *ns)
+{
+	if (!ns->resv)
+		return;
+	free(ns->resv->view);
+	free(ns->resv);
+	ns->resv = NULL;
+}
+
+/* ---- what hosts are told ------------------------------------------------------------------------
+ */
+
+static void add_to_log(struct controller *c, uint32_t nsid, enum resv_note note)
+{
+	struct resv_log *log = &c->resv_log;
+	unsigned int at = (unsigned int)(log->count++ % RESV_LOG_MAX);
+
+	log->entry[at].nsid = nsid;
+	log->entry[at].type = (uint8_t)note;
+	if (log->n < RESV_LOG_MAX)
+		log->n++;
+	controller_event(c, EVENT_RESERVATION);
+}
+
+static void tell_host(struct subsystem *s, const struct namespace *ns, const struct resv_effect *e)
+{
+	struct controller *c;
+
+	LIST_FOREACH (c, &s->controllers, entry) {
+		const struct ns_map_entry *entry = ns_map_find(c->map, ns->nsid);
+
+		if (entry && entry->ns == ns &&
+		    memcmp(c->hostid, e->host.byte, sizeof(c->hostid)) == 0)
+			add_to_log(c, ns->nsid, e->note);
+	}
+}
+
+static void tell_hosts(struct subsystem *s, const struct namespace *ns,
+		       const struct resv_effects *e)
+{
+	for (unsigned int i = 0; i < e->n; i++)
+		if (!(ns->resv->mask & 1u << e->to[i].note))
+			tell_host(s, ns, &e->to[i]);
+}
+
+void *resv_log_page(struct nvmf_req *req, size_t *ret_len)
+{
+	struct resv_log *log = &req->queue->ctrl->resv_log;
+	struct nvme_resv_notification_log *page = calloc(1, sizeof(*page));
+	uint64_t oldest = log->count - log->n;
+
+	*ret_len = sizeof(*page);
+	if (!page || log->n == 0)
+		return page;
+	log->n--;
+	page->lpc = htole64(oldest + 1);
+	page->rnlpt = log->entry[oldest % RESV_LOG_MAX].type;
+	page->nalp = (uint8_t)log->n;
+	page->nsid = htole32(log->entry[oldest % RESV_LOG_MAX].nsid);
+	return page;
+}
+
+/* ---- Register, Acquire, Release -----------------------------------------------------------------
+ */
+
+/* A namespace, and who waits until the commands that preempted hosts have in flight on it have
+ * ended. We wait for everybody's. */
+struct preemption {
+	struct drain drain;
+	struct nvmf_req *req;
+};
+
+static void preempted(struct drain *d)
+{
+	struct preemption *p = (void *)((uint8_t *)d - offsetof(struct preemption, drain));
+
+	nvmf_req_answer(p->req, NVME_OK);
+	free(p);
+}
+
+static uint16_t wait_for_preempted(struct nvmf_req *req, struct preemption *p)
+{
+	*p = (struct preemption){ .drain = { .done = preempted, .but = req }, .req = req };
+	namespace_drain(req->ns, &p->drain);
+	return NVME_LATER;
+}
+
+typedef uint16_t (*action)(struct reservation *next, struct nvmf_req *req, struct resv_effects *e);
+
+/* First what can fail, then what cannot. */
+static uint16_t change(struct nvmf_req *req, action act, struct resv_effects *e)
+{
+	struct ns_reservation *r = req->ns->resv;
+	struct reservation next = r->state;
+	uint16_t status = act(&next, req, e);
+	struct resv_view *view;
+
+	if (status)
+		return status;
+	if (reservation_view(&next, &view))
+		return NVME_INTERNAL_ERROR;
+	status = persist(r, &next);
+	if (status) {
+		free(view);
+		return status;
+	}
+	r->state = next;
+	publish(req->ns, view);
+	tell_hosts(req->queue->ctrl->subsys, req->ns, e);
+	return NVME_OK;
+}
+
+static uint16_t in_control(struct nvmf_req *req, action act)
+{
+	static const struct host_id nobody;
+	const struct ns_map_entry *entry =
+		ns_map_find(req->queue->ctrl->map, get32(req->sqe->nsid));
+	struct host_id host = host_of(req);
+	struct resv_effects e = { 0 };
+	struct preemption *p;
+	uint16_t status;
+
+	if (!entry || entry->ns != req->ns) /* another has its file now */
+		return NVME_INVALID_NS | NVME_DNR;
+	if (memcmp(&host, &nobody, sizeof(host)) == 0) /* CTRATT.RHII */
+		return NVME_HOST_ID_NOT_INITIALIZED | NVME_DNR;
+	p = malloc(sizeof(*p));
+	if (!p)
+		return NVME_INTERNAL_ERROR;
+	status = change(req, act, &e);
+	if (!status && e.abort)
+		return wait_for_preempted(req, p);
+	free(p);
+	return status;
+}
+
+static uint64_t key_at(const struct nvmf_req *req, size_t i)
+{
+	le64 key;
+
+	memcpy(&key, req->data + i * sizeof(key), sizeof(key));
+	return get64(key);
+}
+
+static uint16_t act_register(struct reservation *next, struct nvmf_req *req, struct resv_effects *e)
+{
+	return reservation_register(next, host_of(req), get32(req->sqe->cdw10), key_at(req, 0),
+				    key_at(req, 1), e);
+}
+
+static uint16_t act_acquire(struct reservation *next, struct nvmf_req *req, struct resv_effects *e)
+{
+	return reservation_acquire(next, host_of(req), get32(req->sqe->cdw10), key_at(req, 0),
+				   key_at(req, 1), e);
+}
+
+static uint16_t act_release(struct reservation *next, struct nvmf_req *req, struct resv_effects *e)
+{
+	return reservation_release(next, host_of(req), get32(req->sqe->cdw10), key_at(req, 0), e);
+}
+
+static uint16_t register_in_control(struct nvmf_req *req)
+{
+	return in_control(req, act_register);
+}
+
+static uint16_t acquire_in_control(struct nvmf_req *req)
+{
+	return in_control(req, act_acquire);
+}
+
+static uint16_t release_in_control(struct nvmf_req *req)
+{
+	return in_control(req, act_release);
+}
+
+void resv_register_execute(struct nvmf_req *req)
+{
+	nvmf_req_in_control(req, register_in_control);
+}
+
+void resv_acquire_execute(struct nvmf_req *req)
+{
+	nvmf_req_in_control(req, acquire_in_control);
+}
+
+void resv_release_execute(struct nvmf_req *req)
+{
+	nvmf_req_in_control(req, release_in_control);
+}
+
+uint16_t resv_key_length(struct nvmf_req *req, uint32_t *ret_len)
+{
+	(void)req;
+	*ret_len = sizeof(le64);
+	return NVME_OK;
+}
+
+uint16_t resv_keys_length(struct nvmf_req *req, uint32_t *ret_len)
+{
+	(void)req;
+	*ret_len = 2 * sizeof(le64);
+	return NVME_OK;
+}
+
+/* ---- Report -------------------------------------------------------------------------------------
+ */
+
+/* Host Identifiers have 128 bits on fabrics, so the data structure must be the extended one. */
+uint16_t resv_report_length(struct nvmf_req *req, uint32_t *ret_len)
+{
+	uint64_t len = ((uint64_t)get32(req->sqe->cdw10) + 1) * 4;
+
+	if (!(get32(req->sqe->cdw11) & 1))
+		return NVME_HOST_ID_INCONSISTENT_FORMAT | NVME_DNR;
+	if (len > req->queue->target->mdts_len)
+		return NVME_INVALID_FIELD | NVME_DNR;
+	*ret_len = (uint32_t)len;
+	return NVME_OK;
+}
+
+static uint16_t report_in_control(struct nvmf_req *req)
+{
+	uint8_t whole[RESV_REPORT_LEN];
+	size_t len = reservation_report(&req->ns->resv->state, whole);
+
+	if (len > req->len)
+		len = req->len;
+	memcpy(req->data, whole, len);
+	memset(req->data + len, 0, req->len - len);
+	return NVME_OK;
+}
+
+void resv_report_execute(struct nvmf_req *req)
+{
+	nvmf_req_in_control(req, report_in_control);
+}
+
+/* ---- features -----------------------------------------------------------------------------------
+ */
+
+/* Any other than one that is there is an invalid field, says the feature. */
+static struct namespace *named(const struct nvmf_req *req)
+{
+	const struct ns_map_entry *entry =
+		ns_map_find(req->queue->ctrl->map, get32(req->sqe->nsid));
+
+	return entry ? entry->ns : NULL;
+}
+
+static uint16_t for_named(struct nvmf_req *req,
+			  uint16_t (*set)(struct namespace *ns, uint32_t dw11))
+{
+	const struct ns_map *map = req->queue->ctrl->map;
+	uint32_t dw11 = get32(req->sqe->cdw11);
+	uint16_t status = NVME_OK;
+
+	if (get32(req->sqe->nsid) != NVME_NSID_ALL)
+		return named(req) ? set(named(req), dw11) : NVME_INVALID_FIELD | NVME_DNR;
+	for (uint32_t nsid = 0; nsid < map->n && !status; nsid++)
+		if (map->entry[nsid].ns)
+			status = set(map->entry[nsid].ns, dw11);
+	return status;
+}
+
+#define MASK_BITS                                                                                  \
+	(1u << RESV_REGISTRATION_PREEMPTED | 1u << RESV_RESERVATION_RELEASED |                     \
+	 1u << RESV_RESERVATION_PREEMPTED)
+
+static uint16_t set_mask(struct namespace *ns, uint32_t dw11)
+{
+	if (dw11 & ~MASK_BITS)
+		return NVME_INVALID_FIELD | NVME_DNR;
+	ns->resv->mask = dw11;
+	return NVME_OK;
+}
+
+uint16_t resv_get_mask(struct nvmf_req *req, uint32_t *ret_dw0)
+{
+	if (!named(req))
+		return NVME_INVALID_FIELD | NVME_DNR;
+	*ret_dw0 = named(req)->resv->mask;
+	return NVME_OK;
+}
+
+uint16_t resv_set_mask(struct nvmf_req *req)
+{
+	return for_named(req, set_mask);
+}
+
+static uint16_t set_persistence(struct namespace *ns, uint32_t dw11)
+{
+	struct ns_reservation *r = ns->resv;
+	struct reservation next = r->state;
+	uint16_t status;
+
+	next.ptpl = dw11 & 1;
+	if (next.ptpl == r->state.ptpl)
+		return NVME_OK;
+	status = persist(r, &next);
+	if (!status)
+		r->state = next;
+	return status;
+}
+
+uint16_t resv_get_persistence(struct nvmf_req *req, uint32_t *ret_dw0)
+{
+	if (!named(req))
+		return NVME_INVALID_FIELD | NVME_DNR;
+	*ret_dw0 = named(req)->resv->state.ptpl;
+	return NVME_OK;
+}
+
+uint16_t resv_set_persistence(struct nvmf_req *req)
+{
+	return for_named(req, set_persistence);
+}
