@@ -113,7 +113,7 @@ void ns_reservation_rename(struct namespace *ns)
 static void name_file(struct ns_reservation *r, uint32_t nsid)
 {
 	char name[CONFIG_NQN_MAX + 32], text[UUID_STR_LEN];
-	uuid_t id;
+	uuid_t id = { 0 };
 
 	snprintf(name, sizeof(name), "%s/%u/reservations", r->nqn, nsid);
 	derive_uuid(name, id);
