@@ -19,6 +19,8 @@ static bool abort_in_list(struct nvmf_req_list *list, const struct nvmf_queue *q
 		if (req->queue != q || get16(req->sqe->cid) != cid)
 			continue;
 		TAILQ_REMOVE(list, req, entry);
+		if (req->ns && !req->phase) /* it was parked: range_park() */
+			nvmf_req_count(req);
 		nvmf_req_complete(req, NVME_ABORT_REQUESTED);
 		return true;
 	}

@@ -113,14 +113,16 @@ static uint16_t check_state(const struct nvmf_queue *q, const struct command *cm
 uint16_t nvmf_req_gate(const struct nvmf_req *req)
 {
 	const struct ns_map_entry *entry = ns_map_find(req->queue->map, get32(req->sqe->nsid));
-	const struct resv_view *resv;
+	const struct ns_shard *shard;
 
 	if (!entry)
 		return NVME_INVALID_NS | NVME_DNR;
 	if (entry->path_status)
 		return entry->path_status;
-	resv = entry->ns->shard[req->queue->reactor->opts.index].resv;
-	return __builtin_expect(!resv, true) ? NVME_OK : resv_conflict(req, resv);
+	shard = &entry->ns->shard[req->queue->reactor->opts.index];
+	if (shard->write_protected && req->cmd->flags & CMD_WRITES)
+		return NVME_NS_WRITE_PROTECTED | NVME_DNR;
+	return __builtin_expect(!shard->resv, true) ? NVME_OK : resv_conflict(req, shard->resv);
 }
 
 void nvmf_req_count(struct nvmf_req *req)
@@ -138,8 +140,6 @@ static uint16_t find_namespace(struct nvmf_req *req)
 	if (status)
 		return status;
 	req->ns = ns_map_find(req->queue->map, get32(req->sqe->nsid))->ns;
-	if (shard_of(req)->write_protected && req->cmd->flags & CMD_WRITES)
-		return NVME_NS_WRITE_PROTECTED | NVME_DNR;
 	nvmf_req_count(req);
 	return NVME_OK;
 }

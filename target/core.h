@@ -78,7 +78,8 @@ struct drain {
 struct range_lock {
 	struct namespace *ns;
 	uint64_t slba, nlb;
-	struct nvmf_req *owner; /* NULL: only to come after other locks; nobody is kept out */
+	struct nvmf_req *owner; /* for whoever locks */
+	bool keeps_nobody_out;  /* it is held after other locks, and that is all */
 	/* The blocks are locked, and no command that was there before is in flight any more. */
 	void (*held)(struct range_lock *l);
 	struct message message; /* for whoever locks */

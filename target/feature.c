@@ -10,8 +10,7 @@ enum {
 	FEAT_DISCOVERY = 1 << 0, /* a discovery controller has it too */
 	FEAT_NS = 1 << 1,        /* of one namespace */
 	FEAT_FIXED = 1 << 2,     /* not changeable, though set() has a status of its own for it */
-	FEAT_FINDS_NS =
-		1 << 3, /* which one, and whether all of them can be meant, is its own matter */
+	FEAT_FINDS_NS = 1 << 3,  /* get() and set() look for it, or for all, themselves */
 };
 
 /* A command about a feature. */

@@ -98,8 +98,7 @@ bool range_locked(const struct nvmf_req *req)
 {
 	const struct range_lock *l = shard_of(req)->lock;
 
-	/* without an owner: who takes the namespace away comes last, and waits for all there are */
-	if (!l || !l->owner)
+	if (!l || l->keeps_nobody_out)
 		return false;
 	/* Dataset Management and Copy have several ranges: they wait for any lock */
 	return req->cmd->length == dsm_length || req->cmd->length == copy_length ||

@@ -57,7 +57,10 @@ static void retire_drained(struct drain *d)
 {
 	struct namespace *ns = (void *)((uint8_t *)d - offsetof(struct namespace, retire));
 
-	ns->retire_lock = (struct range_lock){ .ns = ns, .nlb = UINT64_MAX, .held = retire_locked };
+	/* nobody new comes; who was there before is waited for, not kept out */
+	ns->retire_lock = (struct range_lock){
+		.ns = ns, .nlb = UINT64_MAX, .held = retire_locked, .keeps_nobody_out = true
+	};
 	range_lock(&ns->retire_lock);
 }
 
