@@ -258,7 +258,7 @@ static const struct fused_case fused_rows[] = {
 	  { 0, MISSING_FUSED }, false },
 	{ "fused-two-firsts", NOW, nvme_cmd_compare, 1, nvme_cmd_read, 3, false, 0, 1,
 	  { MISSING_FUSED, INVALID_FIELD }, false },
-	{ "fused-too-large", PENDING, nvme_cmd_compare, 1, nvme_cmd_write, 2, false, 0, 0,
+	{ "fused-too-large", NOW, nvme_cmd_compare, 1, nvme_cmd_write, 2, false, 0, 0,
 	  { 0x014 | DNR, FAILED_FUSED }, false },
 };
 /* clang-format on */
@@ -344,7 +344,7 @@ void more_io_cases(struct suite *s)
 {
 	for (size_t i = 0; i < sizeof(must_have) / sizeof(must_have[0]); i++)
 		suite_case(s, must_have[i].name, must_have[i].since, has_opcode, &must_have[i]);
-	suite_case(s, "announced", PENDING, announced, NULL);
+	suite_case(s, "announced", NOW, announced, NULL);
 	suite_case(s, "compare", NOW, compare, NULL);
 	suite_case(s, "write-zeroes", NOW, write_zeroes, NULL);
 	SUITE_COMMANDS(s, rows);
