@@ -1164,6 +1164,44 @@ START_TEST(write_protection_waits_for_what_is_in_flight)
 }
 END_TEST
 
+static unsigned int nheld;
+
+static void on_held(struct range_lock *l)
+{
+	(void)l;
+	nheld++;
+}
+
+static struct nvmf_req somebody; /* who holds a lock */
+
+static struct range_lock lock_of_block_3(void)
+{
+	nheld = 0;
+	return (struct range_lock){
+		.ns = the_namespace(), .slba = 3, .nlb = 1, .owner = &somebody, .held = on_held
+	};
+}
+
+/* Nobody waits for who waits for locked blocks, so that is looked at again. */
+START_TEST(write_that_waited_meets_the_protection)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
+	struct exchange x = admin_command(0x01, 1, 3, 0);
+	struct range_lock lock = lock_of_block_3();
+
+	range_lock(&lock);
+	ck_assert_uint_eq(nheld, 1);
+	hand_over(q, &x, start);
+	ck_assert_uint_eq(set_feature(admin, 1, 0x84, 1), NVME_OK);
+	ck_assert(!is_answered(&x));
+	range_unlock(&lock);
+	ck_assert_uint_eq(await(&x), NVME_NS_WRITE_PROTECTED | NVME_DNR);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
 /* ---- abort --------------------------------------------------------------------------------------
  */
 
@@ -1220,22 +1258,13 @@ START_TEST(abort_ends_async_event_requests)
 }
 END_TEST
 
-static unsigned int nheld;
-
-static void on_held(struct range_lock *l)
-{
-	(void)l;
-	nheld++;
-}
-
 START_TEST(abort_ends_what_waits_for_locked_blocks)
 {
 	uint16_t cntlid;
 	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
 	struct exchange x = admin_command(0x01, 1, 3, 0);
-	struct range_lock lock = { .ns = the_namespace(), .slba = 3, .nlb = 1, .held = on_held };
+	struct range_lock lock = lock_of_block_3();
 
-	nheld = 0;
 	range_lock(&lock);
 	ck_assert_uint_eq(nheld, 1);
 	x.sqe.cid = put16(5);
@@ -1493,6 +1522,7 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, host_identifier_is_that_of_connect);
 	tcase_add_test(tc, write_protected_namespace_is_not_written);
 	tcase_add_test(tc, write_protection_waits_for_what_is_in_flight);
+	tcase_add_test(tc, write_that_waited_meets_the_protection);
 	tcase_add_test(tc, abort_ends_what_waits_in_the_transport);
 	tcase_add_test(tc, abort_ends_async_event_requests);
 	tcase_add_test(tc, abort_ends_what_waits_for_locked_blocks);
