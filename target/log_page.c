@@ -9,6 +9,7 @@
 #define LSP_ANA_RGO           (1 << 0)            /* return groups only */
 #define LSP_DISCOVERY_PLEO    (1 << 1)            /* port local entries only */
 #define LIDSP_DISCOVERY_PLEOS (1 << 1)
+#define LIDSP_SHIFT           16 /* in page 00h, and in our flags */
 
 enum {
 	LOG_IO = 1 << 0,        /* controllers that do I/O have it */
@@ -18,14 +19,13 @@ enum {
 
 struct log_page {
 	const char *name;
-	uint8_t flags;
+	uint32_t flags; /* and the LID Specific Parameter of page 00h */
 	/* The whole page, allocated; NULL: no memory. */
 	void *(*build)(struct nvmf_req *req, size_t *ret_len);
 	/* Before that. True: log_page_answer() follows. */
 	bool (*later)(struct nvmf_req *req);
 	/* The host has read it and need not be told any more. */
 	void (*seen)(struct controller *c);
-	uint16_t parameter; /* LID Specific Parameter of page 00h */
 };
 
 static const struct log_page log_pages[256];
@@ -71,14 +71,15 @@ static void *zeroed(size_t len, size_t *ret_len)
 	return calloc(1, len);
 }
 
-/* No page has an index of offsets (IOS), nor anything specific to say (LIDSPB). */
+/* No page has an index of offsets (IOS). */
 static void *supported_pages(struct nvmf_req *req, size_t *ret_len)
 {
 	le32 *page = zeroed(256 * sizeof(le32), ret_len);
 
 	for (unsigned int lid = 0; page && lid < 256; lid++)
 		if (has_page(req->queue->ctrl, &log_pages[lid]))
-			page[lid] = put32(1 | (uint32_t)log_pages[lid].parameter << 16); /* LSUPP */
+			page[lid] = put32(1 | log_pages[lid].flags >>
+						      LIDSP_SHIFT << LIDSP_SHIFT); /* LSUPP */
 	return page;
 }
 
@@ -163,7 +164,8 @@ static const struct log_page log_pages[256] = {
 	[0x0c] = { "ana", LOG_IO, ana_page },
 	[0x12] = { "feature-effects", LOG_IO, feature_effects_page },
 	[0x13] = { "mi-effects", LOG_IO, mi_effects_page },
-	[0x70] = { "discovery", LOG_DISCOVERY, discovery_page, .parameter = LIDSP_DISCOVERY_PLEOS },
+	[0x70] = { "discovery", LOG_DISCOVERY | LIDSP_DISCOVERY_PLEOS << LIDSP_SHIFT,
+		   discovery_page },
 	[0x80] = { "reservation-notification", LOG_IO, resv_log_page },
 };
 
