@@ -224,6 +224,87 @@ static bool count_case(struct suite *s, const void *row)
 	return expect_status(s, err, &r, *more ? COUNT_INVALID : NVME_OK);
 }
 
+/* ---- a host that answers one RDMA READ at a time -----------------------------------------------
+ */
+
+#define NWRITES 8 /* more work requests than a target may have out, each of 16 pieces */
+
+static bool connect_with_one_read(struct suite *s, struct fab_queue *q)
+{
+	struct host_request req = host_default_request(suite_qid(s), IO_QUEUE_DEPTH);
+	struct host_answer answer;
+	struct host_response r;
+	struct capsule c;
+	int err;
+
+	req.data.cntlid = put16(s->ctrl->cntlid);
+	req.reads_accepted = 1;
+	*q = (struct fab_queue){ .qid = get16(req.data.qid),
+				 .sqsize = IO_QUEUE_DEPTH,
+				 .next_cid = 1 };
+	err = host_connect(s->fh->host, &req, &q->conn, &answer);
+	if (err)
+		return suite_fail(s, "cannot connect: %s", strerror(-err));
+	fab_connect_init(&c, s->fh, &s->ctrl->page, s->ctrl->cntlid, q->qid, q->sqsize);
+	err = fab_exec(q, &c, &r);
+	return expect_status(s, err, &r, NVME_OK);
+}
+
+static int send_write(struct suite *s, struct fab_queue *q, unsigned int number)
+{
+	uint32_t n = s->ctrl->id.msdbd, nblocks = PAYLOAD / s->lba_len, len = PAYLOAD / n;
+	struct host_buffer part = s->data;
+	struct capsule c;
+
+	fab_rw_init(&c, nvme_cmd_write, s->nsid, FREE_LBA + number * nblocks, nblocks);
+	part.va += number * PAYLOAD;
+	for (uint32_t i = 0; i < n; i++, part.va += len) {
+		union nvme_sgl d = fab_sgl_keyed(&part, i + 1 < n ? len : PAYLOAD - len * (n - 1),
+						 SGL_SUB_ADDRESS);
+
+		memcpy(c.data + i * sizeof(d), &d, sizeof(d));
+	}
+	c.data_len = n * (uint32_t)sizeof(union nvme_sgl);
+	c.sqe.dptr = fab_sgl_in_capsule(0, c.data_len);
+	c.sqe.dptr.data.type = LAST;
+	return fab_send(q, &c);
+}
+
+static bool write_all(struct suite *s, struct fab_queue *q, const uint8_t *expected)
+{
+	struct host_response r;
+	int err = 0;
+
+	memcpy(s->data.va, expected, NWRITES * PAYLOAD);
+	for (unsigned int i = 0; i < NWRITES && !err; i++)
+		err = send_write(s, q, i);
+	for (unsigned int i = 0; i < NWRITES; i++) {
+		if (!err)
+			err = host_wait(q->conn, HOST_TIMEOUT_MS, &r);
+		if (!expect_status(s, err, &r, NVME_OK))
+			return false;
+	}
+	return suite_transfer(s, nvme_cmd_read, FREE_LBA, NWRITES * PAYLOAD / s->lba_len) &&
+	       (memcmp(s->data.va, expected, NWRITES * PAYLOAD) == 0 ||
+		suite_fail(s, "got other bytes than were written"));
+}
+
+/* Paced, not hung. */
+static bool one_read_case(struct suite *s, const void *row)
+{
+	static uint8_t expected[NWRITES * PAYLOAD];
+	struct fab_queue q = { 0 };
+	bool ok;
+
+	(void)row;
+	if (!takes_lists(s))
+		return false;
+	suite_fill(expected, sizeof(expected), 21);
+	ok = connect_with_one_read(s, &q) && write_all(s, &q, expected);
+	fab_queue_close(&q);
+	return ok;
+}
+
 void list_cases(struct suite *s)
 {
 	static const uint32_t as_many = 0, one_more = 1;
@@ -232,4 +313,5 @@ void list_cases(struct suite *s)
 		suite_case(s, rows[i].name, NOW, list_case, &rows[i]);
 	suite_case(s, "list-of-msdbd", NOW, count_case, &as_many);
 	suite_case(s, "list-of-msdbd-and-one", NOW, count_case, &one_more);
+	suite_case(s, "list-one-read-at-a-time", NOW, one_read_case, NULL);
 }
