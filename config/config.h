@@ -173,7 +173,8 @@ struct config {
 	uint32_t host_queues;       /* I/O queues */
 	uint64_t host_queue_memory; /* bytes of all its queues */
 	uint32_t poll_us;           /* longest time to look for more work before sleeping */
-	uint32_t max_transfer_len;  /* bytes, MDTS: a power of two, 4 KiB..4 MiB */
+	uint32_t max_transfer_len;  /* bytes, MDTS: a power of two, 8 KiB..4 MiB; 4 KiB is how MDTS
+				       says none */
 	uint32_t keep_alive_max_ms; /* largest KATO accepted; 0: no limit */
 	const char
 		*discovery_nqn; /* of the discovery service, beside the well-known one; or NULL */

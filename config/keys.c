@@ -95,7 +95,7 @@ static const struct key daemon_keys[] = {
 	  .max = 10000, .dflt = 1000, .unit = "us",
 	  .help = "longest time to look for more work before sleeping; 0: sleep at once" },
 	{ .name = "max_transfer", .type = KEY_SIZE, FIELD(config, max_transfer_len),
-	  .min = 4 * KIB, .max = 4 * MIB, .pow2 = true, .dflt = MIB,
+	  .min = 8 * KIB, .max = 4 * MIB, .pow2 = true, .dflt = MIB,
 	  .help = "most data of one command (MDTS)" },
 	{ .name = "keep_alive_max_ms", .type = KEY_INT, FIELD(config, keep_alive_max_ms),
 	  .max = INT32_MAX, .unit = "ms",

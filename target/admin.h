@@ -105,6 +105,10 @@ void namespace_protect(struct namespace *ns, bool on, struct nvmf_req *req);
 /* ---- the rest ---------------------------------------------------------------------------------
  */
 
+/* log_page.c, feature.c: what the tables call them; NULL: not there. For docs/conformance.md. */
+const char *log_page_name(uint8_t lid);
+const char *feature_name(uint8_t fid);
+
 /* log_page.c: build the page and answer. */
 void log_page_answer(struct nvmf_req *req);
 /* feature.c: log page 12h */

@@ -109,9 +109,9 @@ struct namespace
 	bool write_protected; /* see protect.c */
 	struct health health;
 	struct stage_target stage;
-	uint8_t ana_group;                     /* as configured, or ANA_GROUP_LOST */
-	int scratch_fd;                        /* -1: none */
-	struct ns_shard *shard;                /* [reactor] */
+	uint8_t ana_group;      /* as configured, or ANA_GROUP_LOST */
+	int scratch_fd;         /* -1: none */
+	struct ns_shard *shard; /* [reactor] */
 	struct ns_reservation *resv;
 	STAILQ_HEAD(drain_list, drain) drains; /* the first one is under way */
 	unsigned int draining_shards;

@@ -380,6 +380,11 @@ static const struct feature features[256] = {
 	[0x84] = { "write-protect", FEAT_NS, 0, get_write_protect, set_write_protect },
 };
 
+const char *feature_name(uint8_t fid)
+{
+	return features[fid].name;
+}
+
 void settings_reset(struct settings *s)
 {
 	*s = (struct settings){ .time_origin_ms = uptime_ms() };

@@ -169,6 +169,11 @@ static const struct log_page log_pages[256] = {
 	[0x80] = { "reservation-notification", LOG_IO, resv_log_page },
 };
 
+const char *log_page_name(uint8_t lid)
+{
+	return log_pages[lid].name;
+}
+
 /* One namespace's page, or all namespaces'; other pages are of no namespace. */
 static uint16_t check_nsid(struct nvmf_req *req, const struct log_page *page)
 {
