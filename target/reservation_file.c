@@ -1,14 +1,11 @@
 #include "target/reservation_file.h"
 
+#include "target/durable.h"
 #include "target/nvme_wire.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- the format ---------------------------------------------------------------------------------
  */
@@ -137,148 +134,21 @@ int resv_file_decode(const void *buf, size_t len, const struct resv_file_owner *
 /* ---- the file -----------------------------------------------------------------------------------
  */
 
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-#define _cleanup_close_ __attribute__((cleanup(close_fd)))
-
-static int open_folder(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
-/* With its name on the disk: that is in the folder above. */
-static int make_folder(const char *dir)
-{
-	_cleanup_close_ int above = -1;
-	char path[PATH_MAX];
-	const char *slash = strrchr(dir, '/');
-
-	snprintf(path, sizeof(path), "%.*s", slash == dir ? 1 : (int)(slash - dir), dir);
-	if (mkdir(dir, 0700) < 0)
-		return -errno;
-	above = open_folder(path);
-	if (above < 0)
-		return above;
-	return fsync(above) < 0 ? -errno : 0;
-}
-
-static int open_or_make_folder(const char *dir)
-{
-	int fd = open_folder(dir);
-	int err;
-
-	if (fd != -ENOENT)
-		return fd;
-	err = make_folder(dir);
-	return err ? err : open_folder(dir);
-}
-
-static int write_all(int fd, const uint8_t *p, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static int write_new(int dirfd, const char *name, const uint8_t *p, size_t len)
-{
-	_cleanup_close_ int fd =
-		openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int err;
-
-	if (fd < 0)
-		return -errno;
-	err = write_all(fd, p, len);
-	if (err)
-		return err;
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
 int resv_file_save(const char *dir, const char *name, const struct resv_file_owner *owner,
 		   const struct reservation *r, const char **ret_why)
 {
-	_cleanup_close_ int dirfd = -1;
 	uint8_t buf[FILE_LEN_MAX];
-	char new_name[NAME_MAX + 1];
 	size_t len = encode(owner, r, buf);
-	int err;
 
-	snprintf(new_name, sizeof(new_name), "%s.new", name);
-	*ret_why = "opening the folder";
-	dirfd = open_or_make_folder(dir);
-	if (dirfd < 0)
-		return dirfd;
-	*ret_why = "writing the file";
-	err = write_new(dirfd, new_name, buf, len);
-	if (err) {
-		(void)unlinkat(dirfd, new_name, 0);
-		return err;
-	}
-	*ret_why = "renaming the file";
-	if (renameat(dirfd, new_name, dirfd, name) < 0)
-		return -errno;
-	*ret_why = "flushing the folder";
-	return fsync(dirfd) < 0 ? -errno : 0;
-}
-
-int resv_file_remove(const char *dir, const char *name, const char **ret_why)
-{
-	_cleanup_close_ int dirfd = open_folder(dir);
-
-	*ret_why = "opening the folder";
-	if (dirfd < 0)
-		return dirfd == -ENOENT ? 0 : dirfd;
-	*ret_why = "removing the file";
-	if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
-		return -errno;
-	*ret_why = "flushing the folder";
-	return fsync(dirfd) < 0 ? -errno : 0;
-}
-
-/* One byte more than the longest is enough to see that a file is too long. Return: bytes, or
- * negative errno. */
-static ssize_t read_all(int fd, uint8_t buf[FILE_LEN_MAX + 1])
-{
-	size_t len = 0;
-	ssize_t n;
-
-	do {
-		n = read(fd, buf + len, FILE_LEN_MAX + 1 - len);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		len += n > 0 ? (size_t)n : 0;
-	} while (n != 0 && len <= FILE_LEN_MAX);
-	return (ssize_t)len;
+	return durable_replace(dir, name, buf, len, ret_why);
 }
 
 int resv_file_load(const char *dir, const char *name, const struct resv_file_owner *owner,
 		   struct reservation *ret, const char **ret_why)
 {
-	_cleanup_close_ int dirfd = open_folder(dir), fd = -1;
-	uint8_t buf[FILE_LEN_MAX + 1];
-	ssize_t len;
+	uint8_t buf[FILE_LEN_MAX + 1]; /* one byte more, to see that a file is too long */
+	ssize_t len = durable_read(dir, name, buf, sizeof(buf));
 
 	*ret_why = "it cannot be read";
-	if (dirfd < 0)
-		return dirfd;
-	fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	len = read_all(fd, buf);
-	if (len < 0)
-		return (int)len;
-	return resv_file_decode(buf, (size_t)len, owner, ret, ret_why);
+	return len < 0 ? (int)len : resv_file_decode(buf, (size_t)len, owner, ret, ret_why);
 }

@@ -1,7 +1,7 @@
 /*
  * reservation_file: reservations that persist through power loss, one small file for each
- * namespace. A file that is there says that they persist; it is replaced as a whole, so that there
- * is always the former or the new one. Control thread; blocks until the disk has it.
+ * namespace (durable.h). A file that is there says that they persist; durable_remove() it when they
+ * do not any more. Control thread; blocks until the disk has it.
  */
 #ifndef TARGET_RESERVATION_FILE_H
 #define TARGET_RESERVATION_FILE_H
@@ -27,10 +27,6 @@ __attribute__((warn_unused_result)) int resv_file_save(const char *dir, const ch
 						       const struct resv_file_owner *owner,
 						       const struct reservation *r,
 						       const char **ret_why);
-
-/** resv_file_remove() - nothing persists any more. Return: as resv_file_save(); no file is fine. */
-__attribute__((warn_unused_result)) int resv_file_remove(const char *dir, const char *name,
-							 const char **ret_why);
 
 /**
  * resv_file_load() - read what was saved.

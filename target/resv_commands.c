@@ -1,5 +1,6 @@
 /* Reservations as hosts command them: Base 2.1, 7.2 to 7.5, 8.1.22. */
 #include "target/core.h"
+#include "target/durable.h"
 #include "target/log.h"
 #include "target/reservation_file.h"
 
@@ -88,7 +89,7 @@ static uint16_t persist(const struct ns_reservation *r, const struct reservation
 	if (next->ptpl)
 		err = resv_file_save(r->dir, r->file, &r->owner, next, &why);
 	else if (r->state.ptpl)
-		err = resv_file_remove(r->dir, r->file, &why);
+		err = durable_remove(r->dir, r->file, &why);
 	return err ? save_failed(r, err, why) : NVME_OK;
 }
 

@@ -44,6 +44,7 @@ static ssize_t short_write(int fd, const void *p, size_t len)
 #define unlinkat(...) (fails() ? -1 : unlinkat(__VA_ARGS__))
 #define read(...)     (fails() ? -1 : read(__VA_ARGS__))
 #define write(...)    (fails() ? -1 : short_write(__VA_ARGS__))
+#include "target/durable.c"
 #include "target/reservation_file.c"
 #undef open
 #undef openat
@@ -839,8 +840,8 @@ START_TEST(what_is_saved_is_loaded)
 		ck_assert(same(&r, &got));
 	}
 	ck_assert_int_eq(resv_file_load(state_dir, "b", &owner, &got, &why), -ENOENT);
-	ck_assert_int_eq(resv_file_remove(state_dir, "a", &why), 0);
-	ck_assert_int_eq(resv_file_remove(state_dir, "a", &why), 0);
+	ck_assert_int_eq(durable_remove(state_dir, "a", &why), 0);
+	ck_assert_int_eq(durable_remove(state_dir, "a", &why), 0);
 	ck_assert_int_eq(resv_file_load(state_dir, "a", &owner, &got, &why), -ENOENT);
 }
 END_TEST
@@ -865,7 +866,7 @@ START_TEST(nothing_persists_without_a_folder)
 	const char *why;
 	struct reservation r = { 0 };
 
-	ck_assert_int_eq(resv_file_remove("/nonexistent/state", "a", &why), 0);
+	ck_assert_int_eq(durable_remove("/nonexistent/state", "a", &why), 0);
 	ck_assert_int_eq(resv_file_save("/nonexistent/state", "a", &owner, &r, &why), -ENOENT);
 	ck_assert_int_eq(resv_file_save("/dev/null", "a", &owner, &r, &why), -ENOTDIR);
 	ck_assert_str_eq(why, "opening the folder");
