@@ -98,6 +98,10 @@ void settings_reset(struct settings *s);
 /* The threshold that is in force; 0: none. */
 uint16_t settings_too_warm(const struct controller *c, unsigned int sensor);
 
+/* protect.c: is the namespace, which nobody uses yet, write-protected since before? */
+__attribute__((warn_unused_result)) int namespace_protect_open(struct namespace *ns,
+							       struct config_diag *diag);
+
 /* protect.c: write protection of a namespace changes to @on, for Set Features @req, which is
  * answered when it is in force and what was written before is on the medium. */
 void namespace_protect(struct namespace *ns, bool on, struct nvmf_req *req);

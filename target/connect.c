@@ -62,8 +62,12 @@ struct host_usage {
 	uint64_t memory;
 };
 
+/* Who only says to be a host that has a key does not use up its limits. */
 static void add_queue(struct host_usage *u, const struct nvmf_queue *q)
 {
+	if (__atomic_load_n(&q->unauthenticated, __ATOMIC_RELAXED))
+		return;
+	u->controllers += is_admin(q);
 	u->queues += !is_admin(q);
 	u->memory += q->memory;
 }
@@ -78,7 +82,6 @@ static struct host_usage usage_of_host(const struct target *t, const char *hostn
 		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry) {
 			if (strcmp(c->hostnqn, hostnqn) != 0)
 				continue;
-			u.controllers++;
 			if (c->admin)
 				add_queue(&u, c->admin);
 			LIST_FOREACH (q, &c->queues, entry)
@@ -97,7 +100,6 @@ static bool within_limits(const struct nvmf_queue *q, const struct nvmf_connect_
 		return true;
 	u = usage_of_host(q->target, data->hostnqn);
 	add_queue(&u, q);
-	u.controllers += is_admin(q);
 	if ((!conf->host_controllers || u.controllers <= conf->host_controllers) &&
 	    (!conf->host_queues || u.queues <= conf->host_queues) &&
 	    (!conf->host_queue_memory || u.memory <= conf->host_queue_memory))

@@ -18,7 +18,8 @@ __attribute__((warn_unused_result)) int durable_replace(const char *dir, const c
 							const void *buf, size_t len,
 							const char **ret_why);
 
-/** durable_remove() - there is no such file any more. Return: as durable_replace(); none is fine. */
+/** durable_remove() - there is no such file any more. Return: as durable_replace(); none is fine.
+ */
 __attribute__((warn_unused_result)) int durable_remove(const char *dir, const char *name,
 						       const char **ret_why);
 

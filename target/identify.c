@@ -77,7 +77,8 @@ static void identify_io_controller(const struct controller *c, struct nvme_id_ct
 	id->acwu = htole16(FUSED_BLOCKS_MAX - 1);
 	if (io_commands[0x19].execute)
 		id->ocfs = htole16(1 << 0); /* Copy: descriptor format 0 */
-	id->nwpc = 1 << 0;                  /* write protection, see protect.c */
+	id->ofcs = htole16(NVME_CTRL_OFCS_DISCONNECT);
+	id->nwpc = 1 << 0; /* write protection, see protect.c */
 	/* present or not, and Flush does not take nsid FFFFFFFFh */
 	id->vwc = (uint8_t)((any_write_cache(c->subsys) ? 1 : 0) | 2 << 1);
 	id->ioccsz = htole32((uint32_t)(sizeof(struct nvme_sqe) + c->in_capsule_len) / 16);

@@ -225,6 +225,8 @@ int namespace_create(struct target *t, struct subsystem *s, const struct config_
 	if (!err)
 		err = ns_reservation_open(ns, diag);
 	if (!err)
+		err = namespace_protect_open(ns, diag);
+	if (!err)
 		err = open_scratch(t, ns, diag);
 	if (err) {
 		namespace_close(ns);

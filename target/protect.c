@@ -2,12 +2,16 @@
  * Write protection of a namespace (feature 84h): Base 2.1, 8.1.16.
  *
  * Every reactor has its own copy of the state, so that a command looks at memory of its own. What
- * was accepted before the state changed is waited for and then flushed.
+ * was accepted before the state changed is waited for and then flushed. The state survives a power
+ * loss: a file in state_dir says that the namespace is protected.
  */
 #include "target/core.h"
+#include "target/durable.h"
 #include "target/log.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct protecting {
 	struct drain drain; /* first */
@@ -70,6 +74,69 @@ static void drained(struct drain *d)
 	b->ops->step(b, req->queue->reactor, &req->op, STEP_FLUSH, NULL, 0, 0);
 }
 
+/* ---- over a restart -----------------------------------------------------------------------------
+ */
+
+struct file_name {
+	char text[64];
+};
+
+/* By subsystem and nsid, whatever characters the NQN has. */
+static struct file_name file_name(const struct namespace *ns)
+{
+	char name[CONFIG_NQN_MAX + 32], uuid[UUID_STR_LEN];
+	struct file_name ret;
+	uuid_t id = { 0 };
+
+	snprintf(name, sizeof(name), "%s/%u/write-protected", ns->subsys->nqn, ns->nsid);
+	derive_uuid(name, id);
+	uuid_unparse_lower(id, uuid);
+	snprintf(ret.text, sizeof(ret.text), "write-protected-%s", uuid);
+	return ret;
+}
+
+/* The file's text is for people only. */
+static int save(const struct namespace *ns, bool on)
+{
+	const char *dir = ns->target->conf->state_dir, *why;
+	struct file_name name = file_name(ns);
+	char text[CONFIG_NQN_MAX + 64];
+	int n = snprintf(text, sizeof(text), "namespace %u of %s is write-protected\n", ns->nsid,
+			 ns->subsys->nqn);
+	int err = on ? durable_replace(dir, name.text, text, (size_t)n, &why)
+		     : durable_remove(dir, name.text, &why);
+
+	if (err)
+		log_error("write protection of namespace %u of %s: %s/%s: %s: %s; not changed",
+			  ns->nsid, ns->subsys->nqn, dir, name.text, why, strerror(-err));
+	return err;
+}
+
+int namespace_protect_open(struct namespace *ns, struct config_diag *diag)
+{
+	const char *dir = ns->target->conf->state_dir;
+	struct file_name name = file_name(ns);
+	char byte;
+	ssize_t n = durable_read(dir, name.text, &byte, sizeof(byte));
+
+	if (n == -ENOENT)
+		return 0;
+	if (n < 0) {
+		*diag = (struct config_diag){ 0 };
+		snprintf(diag->file, sizeof(diag->file), "%s/%s", dir, name.text);
+		snprintf(diag->what, sizeof(diag->what),
+			 "cannot see if namespace %u of %s is write-protected: %s", ns->nsid,
+			 ns->subsys->nqn, strerror((int)-n));
+		snprintf(diag->fix, sizeof(diag->fix), "let the daemon read that folder");
+		return (int)n;
+	}
+	ns->write_protected = true;
+	for (unsigned int i = 0; i < ns->target->reactors->n; i++) /* nobody knows them yet */
+		ns->shard[i].write_protected = true;
+	log_info("namespace %u of %s: write-protected", ns->nsid, ns->subsys->nqn);
+	return 0;
+}
+
 void namespace_protect(struct namespace *ns, bool on, struct nvmf_req *req)
 {
 	struct protecting *p = NULL;
@@ -82,6 +149,11 @@ void namespace_protect(struct namespace *ns, bool on, struct nvmf_req *req)
 		}
 	}
 	if (on != ns->write_protected) {
+		if (save(ns, on)) {
+			free(p);
+			nvmf_req_complete(req, NVME_INTERNAL_ERROR);
+			return;
+		}
 		ns->write_protected = on;
 		tell_reactors(ns);
 		tell_hosts(ns, req->queue->ctrl);

@@ -144,13 +144,36 @@ static inline void setup_threads(void)
 	setup_with(3);
 }
 
-static inline void teardown(void)
+/* For tests that want what the daemon keeps over a restart; before setup_with(). */
+static char state_folder[64], state_dir[80];
+
+static inline void make_state_folder(void)
+{
+	strcpy(state_folder, "/var/tmp/nvmf-p2pd-test-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(state_folder));
+	snprintf(state_dir, sizeof(state_dir), "%s/state", state_folder);
+	conf.state_dir = state_dir;
+}
+
+static inline void stop_target(void)
 {
 	target_destroy(target);
 	while (reactors.n)
 		reactor_destroy(reactors.r[--reactors.n]);
 	free(data);
+}
+
+static inline void teardown(void)
+{
+	char command[128];
+
+	stop_target();
 	unlink(path);
+	if (!state_folder[0])
+		return;
+	snprintf(command, sizeof(command), "rm -rf %s", state_folder);
+	ck_assert_int_eq(system(command), 0);
+	state_folder[0] = '\0';
 }
 
 static inline void init_queue(void *arg)

@@ -1140,6 +1140,61 @@ START_TEST(write_protected_namespace_is_not_written)
 }
 END_TEST
 
+/* The daemon ends and starts again. */
+static void restart(void)
+{
+	unsigned int n = reactors.n;
+	struct config_diag diag;
+
+	stop_target();
+	data = aligned_alloc(4096, 131072);
+	create_reactors(n);
+	ck_assert_int_eq(target_create(&conf, &reactors, &topo, &target, &diag), 0);
+}
+
+START_TEST(write_protection_survives_a_restart)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q;
+	struct exchange x;
+	uint32_t dw0;
+
+	ck_assert_uint_eq(set_feature(admin, 1, 0x84, 1), NVME_OK);
+	drop_queue(admin);
+	restart();
+	admin = open_enabled(&cntlid);
+	q = open_io(cntlid);
+	ck_assert_uint_eq(get_feature(admin, 1, 0x84, 0, &dw0), NVME_OK);
+	ck_assert_uint_eq(dw0, 1);
+	x = admin_command(0x01, 1, 0, 0);
+	ck_assert_uint_eq(run(q, &x), NVME_NS_WRITE_PROTECTED | NVME_DNR);
+	ck_assert_uint_eq(set_feature(admin, 1, 0x84, 0), NVME_OK);
+	drop_queue(q);
+	drop_queue(admin);
+	restart();
+	admin = open_enabled(&cntlid);
+	ck_assert_uint_eq(get_feature(admin, 1, 0x84, 0, &dw0), NVME_OK);
+	ck_assert_uint_eq(dw0, 0);
+	drop_queue(admin);
+}
+END_TEST
+
+/* What cannot be kept is not promised. */
+START_TEST(write_protection_that_cannot_be_saved_is_refused)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
+	struct exchange x = admin_command(0x01, 1, 0, 0);
+
+	conf.state_dir = "/nonexistent/state";
+	ck_assert_uint_eq(set_feature(admin, 1, 0x84, 1), NVME_INTERNAL_ERROR);
+	conf.state_dir = state_dir;
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
 /* What was accepted before is waited for. */
 START_TEST(write_protection_waits_for_what_is_in_flight)
 {
@@ -1489,6 +1544,18 @@ START_TEST(every_admin_opcode_has_an_answer)
 }
 END_TEST
 
+static void setup_with_state(void)
+{
+	make_state_folder();
+	setup();
+}
+
+static void setup_threads_with_state(void)
+{
+	make_state_folder();
+	setup_threads();
+}
+
 static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 {
 	TCase *tc = tcase_create(name);
@@ -1521,6 +1588,8 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, host_behavior_takes_what_we_have);
 	tcase_add_test(tc, host_identifier_is_that_of_connect);
 	tcase_add_test(tc, write_protected_namespace_is_not_written);
+	tcase_add_test(tc, write_protection_survives_a_restart);
+	tcase_add_test(tc, write_protection_that_cannot_be_saved_is_refused);
 	tcase_add_test(tc, write_protection_waits_for_what_is_in_flight);
 	tcase_add_test(tc, write_that_waited_meets_the_protection);
 	tcase_add_test(tc, abort_ends_what_waits_in_the_transport);
@@ -1541,7 +1610,7 @@ int main(void)
 {
 	Suite *s = suite_create("admin");
 
-	add_tests(s, "one thread", setup);
-	add_tests(s, "I/O threads", setup_threads);
+	add_tests(s, "one thread", setup_with_state);
+	add_tests(s, "I/O threads", setup_threads_with_state);
 	return run_suite(s);
 }

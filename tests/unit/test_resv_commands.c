@@ -15,7 +15,6 @@ struct host {
 };
 
 static struct host a, b, c;
-static char folder[64], state_dir[80];
 
 static struct nvmf_queue *open_as(uint16_t qid, uint16_t *cntlid, const uint8_t id[16])
 {
@@ -52,10 +51,7 @@ static void drop_host(struct host *h)
 
 static void start_target(unsigned int nreactors)
 {
-	strcpy(folder, "/var/tmp/nvmf-p2pd-test-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(folder));
-	snprintf(state_dir, sizeof(state_dir), "%s/state", folder);
-	conf.state_dir = state_dir;
+	make_state_folder();
 	setup_with(nreactors);
 	a = open_host(0xa, 1);
 	b = open_host(0xb, 2);
@@ -74,14 +70,10 @@ static void start_three(void)
 
 static void stop(void)
 {
-	char command[128];
-
 	drop_host(&a);
 	drop_host(&b);
 	drop_host(&c);
 	teardown();
-	snprintf(command, sizeof(command), "rm -rf %s", folder);
-	ck_assert_int_eq(system(command), 0);
 }
 
 /* ---- commands -----------------------------------------------------------------------------------
@@ -568,7 +560,7 @@ START_TEST(what_cannot_be_saved_is_refused)
 	ck_assert_uint_eq(do_register(&a, 3u << 30, 0, 5), NVME_OK);
 	char command[128];
 
-	snprintf(command, sizeof(command), "rm -r %s", folder);
+	snprintf(command, sizeof(command), "rm -r %s", state_folder);
 	ck_assert_int_eq(system(command), 0);
 	log_init((enum log_level) - 1);
 	ck_assert_uint_eq(do_acquire(&a, 0, 1, 5, 0), NVME_INTERNAL_ERROR);
