@@ -34,7 +34,7 @@ wait_for() {
 # write_config [CMB-POLICY]: drives A and B as namespaces 1 and 2; the *_SETTINGS are put in.
 write_config() {
 	cat >"$CONF" <<-END
-		daemon = { ${DAEMON_SETTINGS:-} };
+		daemon = { state_dir = "${STATE:-/tmp/nvmf-p2pd-state}"; ${DAEMON_SETTINGS:-} };
 		ports = ( { id = 1; address = "$ADDRESS"; ${PORT_SETTINGS:-} } );
 		subsystems = ( {
 		  nqn = "$NQN";
