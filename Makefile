@@ -25,7 +25,7 @@ ifeq ($(origin CC),default)
 CC         := gcc
 endif
 PKG_CONFIG ?= pkg-config
-PKGS       := libibverbs librdmacm libnvme liburing libconfig libbsd-overlay libsystemd libudev json-c uuid libcrypto
+PKGS       := libibverbs librdmacm libnvme liburing libconfig libbsd-overlay libsystemd libudev json-c uuid libcrypto zlib
 ifneq ($(filter-out clean lint format,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists --print-errors $(PKGS) check 2>&1 && echo yes),yes)
 $(error missing libraries: $(shell $(PKG_CONFIG) --errors-to-stdout --print-errors $(PKGS) check); on Debian: apt install $(shell cat tests/lib/build-packages))

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #define PREFIX "DHHC-1:"
 
@@ -56,19 +57,6 @@ static size_t base64_decode(const char *text, size_t len, uint8_t ret[BYTES_MAX]
 	return n - pad;
 }
 
-/* CRC-32 as in Ethernet and zlib: reflected 04C11DB7h. */
-static uint32_t crc32(const uint8_t *bytes, size_t len)
-{
-	uint32_t crc = ~UINT32_C(0);
-
-	for (size_t i = 0; i < len; i++) {
-		crc ^= bytes[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0xedb88320) : 0);
-	}
-	return ~crc;
-}
-
 static uint32_t little_endian(const uint8_t *b)
 {
 	return b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
@@ -84,7 +72,7 @@ static const char *decode(const char *base64, size_t len, uint8_t hash, uint8_t 
 	if (n != 32 + 4 && n != 48 + 4 && n != 64 + 4)
 		return "the key is not 32, 48 or 64 bytes long";
 	n -= 4;
-	if (crc32(bytes, n) != little_endian(bytes + n))
+	if (crc32(0, bytes, (unsigned int)n) != little_endian(bytes + n))
 		return "its checksum does not fit: a character is wrong";
 	ret->len = (uint8_t)n;
 	ret->hash = hash;

@@ -40,11 +40,6 @@ static bool abort_parked(struct nvmf_queue *q, uint16_t cid)
 	return abort_in_list(works_waiting(q->target->works[reactor]), q, cid);
 }
 
-static struct nvmf_req *req_of(struct message *m)
-{
-	return (void *)((uint8_t *)m - offsetof(struct nvmf_req, message));
-}
-
 /* Back in the control thread. */
 static void answer(struct nvmf_req *req, bool aborted)
 {

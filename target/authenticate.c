@@ -186,11 +186,6 @@ uint16_t auth_length(struct nvmf_req *req, uint32_t *ret_len)
 	return NVME_OK;
 }
 
-static struct nvmf_req *req_of(struct message *m)
-{
-	return (void *)((uint8_t *)m - offsetof(struct nvmf_req, message));
-}
-
 /* In the queue's reactor, which may have closed it meanwhile. */
 static void complete(struct nvmf_req *req)
 {

@@ -235,11 +235,6 @@ bool nvmf_req_cpu_data(const struct nvmf_req *req)
 /* ---- commands that take the control thread ------------------------------------------------------
  */
 
-static struct nvmf_req *req_of(struct message *m)
-{
-	return (void *)((uint8_t *)m - offsetof(struct nvmf_req, message));
-}
-
 static void finish(struct nvmf_req *req)
 {
 	if (req->cmd->flags & CMD_NO_CTRL)

@@ -529,6 +529,11 @@ bool subsystem_allows(const struct subsystem *s, const char *hostnqn);
 struct namespace *subsystem_namespace(const struct subsystem *s, uint32_t nsid);
 bool namespace_shows(const struct namespace *ns, const char *hostnqn);
 
+static inline struct nvmf_req *req_of(struct message *m)
+{
+	return (void *)((uint8_t *)m - offsetof(struct nvmf_req, message));
+}
+
 static inline struct reactor *control_reactor(const struct target *t)
 {
 	return t->reactors->r[0];

@@ -86,11 +86,6 @@ uint16_t fused_check(struct nvmf_req *req, uint16_t status)
 /* ---- running it ---------------------------------------------------------------------------------
  */
 
-static struct nvmf_req *req_of(struct message *m)
-{
-	return (void *)((uint8_t *)m - offsetof(struct nvmf_req, message));
-}
-
 static void unlock(struct message *m)
 {
 	struct range_lock *l = (void *)((uint8_t *)m - offsetof(struct range_lock, message));

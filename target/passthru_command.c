@@ -244,11 +244,6 @@ static struct passthru *passthru_of(const struct nvmf_req *req)
 	return req->queue->subsys->passthru;
 }
 
-static struct nvmf_req *req_of(struct message *m)
-{
-	return (void *)((uint8_t *)m - offsetof(struct nvmf_req, message));
-}
-
 static void drive_answered(struct message *m)
 {
 	struct nvmf_req *req = req_of(m);

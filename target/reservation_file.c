@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <zlib.h>
 
 /* ---- the format ---------------------------------------------------------------------------------
  */
@@ -36,17 +37,9 @@ static_assert(sizeof(struct file_entry) == 24, "this is on disks");
 #define FILE_LEN(n)  (sizeof(struct file_header) + (n) * sizeof(struct file_entry) + sizeof(le32))
 #define FILE_LEN_MAX FILE_LEN(RESV_REGISTRANTS_MAX)
 
-/* CRC-32C. Bit by bit is fast enough for 3 KiB. */
 static uint32_t checksum(const uint8_t *p, size_t len)
 {
-	uint32_t crc = ~UINT32_C(0);
-
-	for (size_t i = 0; i < len; i++) {
-		crc ^= p[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0x82f63b78) : 0);
-	}
-	return ~crc;
+	return (uint32_t)crc32(0, p, (unsigned int)len);
 }
 
 static size_t encode(const struct resv_file_owner *owner, const struct reservation *r,
