@@ -30,8 +30,8 @@ const struct command io_commands[256] = {
 	[0x08] = { "write-zeroes", DATA_NONE, CMD_NEEDS_NS | CMD_WRITES | CMD_RESV_WRITE,
 		   FX_CSUPP | FX_LBCC, no_data_length, write_zeroes_execute },
 	[0x09] = { "dataset-management", DATA_H2C,
-		   CMD_NEEDS_NS | CMD_CPU_DATA | CMD_WRITES | CMD_RESV_WRITE, FX_CSUPP | FX_LBCC,
-		   dsm_length, dsm_execute },
+		   CMD_NEEDS_NS | CMD_CPU_DATA | CMD_EXCESS_OK | CMD_WRITES | CMD_RESV_WRITE,
+		   FX_CSUPP | FX_LBCC, dsm_length, dsm_execute },
 	[0x0c] = { "verify", DATA_NONE, CMD_NEEDS_NS | CMD_RESV_READ, FX_CSUPP, no_data_length,
 		   verify_execute },
 	[0x0d] = { "reservation-register", DATA_H2C, CMD_NEEDS_NS | CMD_CPU_DATA, FX_CSUPP,
@@ -225,6 +225,11 @@ uint16_t nvmf_req_check(struct nvmf_req *req)
 struct stage_client *nvmf_req_stage(const struct nvmf_req *req)
 {
 	return req->ns ? &shard_of(req)->stage : NULL;
+}
+
+bool nvmf_req_excess_ok(const struct nvmf_req *req)
+{
+	return req->cmd->flags & CMD_EXCESS_OK;
 }
 
 bool nvmf_req_cpu_data(const struct nvmf_req *req)

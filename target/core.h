@@ -240,6 +240,7 @@ enum {
 	/* groups of commands that reservations allow or not: Base 2.1, 8.1.22 */
 	CMD_RESV_READ = 1 << 7,
 	CMD_RESV_WRITE = 1 << 8,
+	CMD_EXCESS_OK = 1 << 9, /* the SGL may be longer than the payload */
 };
 
 /* Commands Supported and Effects data structure: Base 5.1.12.1.6 */

@@ -269,6 +269,9 @@ struct stage_client *nvmf_req_stage(const struct nvmf_req *req);
  */
 bool nvmf_req_cpu_data(const struct nvmf_req *req);
 
+/** nvmf_req_excess_ok() - may the SGL describe more memory than the payload takes? */
+bool nvmf_req_excess_ok(const struct nvmf_req *req);
+
 /** nvmf_req_drop() - the transport is done with a request that nvmf_req_check() saw: its response
  * is out and its memory given back, or its queue dies and it will not be completed. */
 void nvmf_req_drop(struct nvmf_req *req);

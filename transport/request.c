@@ -695,6 +695,7 @@ static uint16_t map_sgl(struct request *req)
 		.in_capsule_max = nvmf_queue_in_capsule_len(&c->nvmf),
 		.len = req->nvmf.len,
 		.dir = req->nvmf.dir,
+		.excess_ok = nvmf_req_excess_ok(&req->nvmf),
 	};
 
 	req->pieces = sgl_is_list(source.sgl1) ? &c->pieces[(req - c->reqs) * SGL_DATA_BLOCKS_MAX]

@@ -23,6 +23,14 @@ static uint32_t keyed_key(const union nvme_sgl *d)
 	       (uint32_t)d->keyed.key[3] << 24;
 }
 
+/* How many of a descriptor's bytes count. */
+static uint32_t used(const struct decoder *k, uint32_t len)
+{
+	uint32_t left = k->s->len - k->at;
+
+	return k->s->excess_ok && len > left ? left : len;
+}
+
 static uint16_t advance(struct decoder *k, uint32_t len)
 {
 	if (len > k->s->len - k->at)
@@ -33,7 +41,7 @@ static uint16_t advance(struct decoder *k, uint32_t len)
 
 static uint16_t keyed_block(struct decoder *k, const union nvme_sgl *d)
 {
-	uint32_t len = keyed_len(d), offset = k->at;
+	uint32_t len = used(k, keyed_len(d)), offset = k->at;
 
 	if (++k->nblocks > SGL_DATA_BLOCKS_MAX)
 		return NVME_SGL_COUNT_INVALID | NVME_DNR;
@@ -68,7 +76,7 @@ static uint16_t in_capsule(struct decoder *k, const union nvme_sgl *d)
 		return NVME_SGL_OFFSET_INVALID | NVME_DNR;
 	k->sgl->in_capsule = true;
 	k->sgl->in_capsule_offset = (uint32_t)offset;
-	return advance(k, len);
+	return advance(k, used(k, len));
 }
 
 static uint16_t one_block(struct decoder *k, const union nvme_sgl *d)

@@ -12,7 +12,8 @@
  *
  * Segments lie in the capsule only. Descriptors need not be aligned to more than Base demands of
  * them (8 bytes), data in the capsule not at all. The sum of all lengths is the command's own
- * length, neither more nor less (SGLS bit 18 is 0).
+ * length, neither more nor less (SGLS bit 18 is 0), but for Dataset Management: the Linux host
+ * always describes 256 ranges.
  */
 #ifndef TRANSPORT_SGL_H
 #define TRANSPORT_SGL_H
@@ -35,6 +36,7 @@ struct sgl_source {
 	uint32_t in_capsule_max;    /* most bytes of data that may be among them */
 	uint32_t len;               /* of the payload, not 0 */
 	enum data_dir dir;          /* not DATA_NONE */
+	bool excess_ok;             /* descriptors of more than len bytes: the rest is not used */
 };
 
 struct sgl {

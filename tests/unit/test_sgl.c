@@ -67,7 +67,22 @@ static const struct decode_row {
 	unsigned int npieces;
 	struct sgl_piece pieces[SGL_DATA_BLOCKS_MAX];
 	uint32_t invalidate; /* key; 0: none */
+	bool excess_ok;
 } decode_rows[] = {
+	{ "more than is needed", W, 16, .sgl1 = { KEYED, 0x1000, 4096, 7 }, .npieces = 1,
+	  .pieces = { { 0x1000, 7, 0, 16 } }, .excess_ok = true },
+	{ "more than is needed, in the capsule", W, 16, 256, 256, .sgl1 = { BLOCK, 8, 64 },
+	  .excess_ok = true },
+	{ "more than is needed, in two pieces", W, 48, 32, .sgl1 = { LAST, 0, 32 },
+	  .capsule = { { KEYED, 0x1000, 32, 7 }, { KEYED, 0x2000, 32, 8 } }, .npieces = 2,
+	  .pieces = { { 0x1000, 7, 0, 32 }, { 0x2000, 8, 32, 16 } }, .excess_ok = true },
+	{ "more pieces than are needed", W, 32, 32, .sgl1 = { LAST, 0, 32 },
+	  .capsule = { { KEYED, 0x1000, 32, 7 }, { KEYED, 0x2000, 32, 8 } }, .npieces = 1,
+	  .pieces = { { 0x1000, 7, 0, 32 } }, .excess_ok = true },
+	{ "too short, where more would do", W, 32, .sgl1 = { KEYED, 0, 31, 7 }, .status = LENGTH,
+	  .excess_ok = true },
+	{ "more than the capsule has", W, 16, 32, 256, .sgl1 = { BLOCK, 0, 64 }, .status = 0x4016,
+	  .excess_ok = true },
 	{ "one block", R, 4096, .sgl1 = { KEYED, 0x1000, 4096, 7 }, .npieces = 1,
 	  .pieces = { { 0x1000, 7, 0, 4096 } } },
 	{ "and invalidate", W, 512, .sgl1 = { INV, 0x10, 512, 0xfedcba98 }, .npieces = 1,
@@ -425,8 +440,8 @@ START_TEST(decode)
 	}
 
 	uint8_t *capsule = exactly(bytes, row->received);
-	const struct sgl_source source = { &sgl1,    capsule,  row->received,
-					   row->max, row->len, row->dir };
+	const struct sgl_source source = { &sgl1,    capsule,  row->received, row->max,
+					   row->len, row->dir, row->excess_ok };
 
 	ck_assert_msg(sgl_decode(&source, pieces, &sgl) == row->status, "%s", row->what);
 	free(capsule);
@@ -483,7 +498,8 @@ START_TEST(decode_any_bytes)
 					     received,
 					     rand() % 2 ? received : 0,
 					     16u * (1u + (uint32_t)rand() % 12),
-					     rand() % 2 ? R : W };
+					     rand() % 2 ? R : W,
+					     rand() % 4 == 0 };
 		uint32_t sum = 0;
 
 		if (sgl_decode(&source, sgl_is_list(&sgl1) ? pieces : pieces + 15, &sgl) ==
