@@ -180,6 +180,13 @@ static void reserved_cns_cases(struct suite *s)
 	.cdw10 = (uint32_t)(lid) | (((uint32_t)(bytes) / 4 - 1) & 0xffff) << 16,                   \
 	.cdw11 = ((uint32_t)(bytes) / 4 - 1) >> 16, .data = TO_HOST, .len = (bytes)
 
+/* RGO, a bit of the Log Specific Parameter */
+static void groups_only(struct suite *s, const struct command_case *t, struct capsule *c)
+{
+	(void)s;
+	c->sqe.cdw10 = put32(t->cdw10 | 1 << 8);
+}
+
 /* A log page is refused before its length can matter; too long an SGL shows that. */
 static const struct command_case log_rows[] = {
 	{ "log-supported", LOG(0x00, 1024) },
@@ -193,10 +200,14 @@ static const struct command_case log_rows[] = {
 	{ "log-telemetry-controller", LOG(0x08, 512), .status = INVALID_LOG },
 	{ "log-endurance", LOG(0x09, 512), .status = INVALID_LOG },
 	{ "log-predictable-latency", LOG(0x0a, 512), .status = INVALID_LOG },
-	{ "log-ana", PENDING, LOG(0x0c, 16) },
+	{ "log-ana", LOG(0x0c, 16) },
+	{ "log-ana-groups-only", LOG(0x0c, 512), .edit = groups_only },
+	{ "log-ana-offset", LOG(0x0c, 32), .cdw12 = 16 },
+	{ "log-ana-offset-beyond", LOG(0x0c, 16), .cdw12 = 1 << 20, .status = INVALID_FIELD },
+	{ "log-ana-short-sgl", LOG(0x0c, 64), .edit = other_len, .arg = 16, .status = WRONG_LEN },
 	{ "log-feature-identifiers", LOG(0x12, 1024) },
 	{ "log-discovery-on-io-controller", LOG(0x70, 1024), .status = INVALID_LOG },
-	{ "log-reservation", PENDING, LOG(0x80, 64) },
+	{ "log-reservation", LOG(0x80, 64) },
 	{ "log-sanitize", LOG(0x81, 512), .status = INVALID_LOG },
 	{ "log-vendor", LOG(0xc0, 512), .status = INVALID_LOG },
 	{ "log-vendor-ff", LOG(0xff, 512), .status = INVALID_LOG },
@@ -274,6 +285,12 @@ static const struct command_case feature_rows[] = {
 	{ "set-feature-ff", SET(0xff), .status = INVALID_FIELD },
 	{ "set-feature-arbitration", SET(0x01), .status = NOT_CHANGEABLE },
 	{ "set-feature-write-cache", SET(0x06), .status = NOT_CHANGEABLE },
+	{ "get-feature-command-sets", GET(0x19), .dw0_mask = UINT32_MAX },
+	{ "set-feature-command-sets", SET(0x19) },
+	{ "set-feature-command-sets-1", SET(0x19), .cdw11 = 1,
+	  .status = NVME_IO_SET_COMBINATION | DNR },
+	{ "set-feature-command-sets-1ff", SET(0x19), .cdw11 = 0x1ff,
+	  .status = NVME_IO_SET_COMBINATION | DNR },
 	{ "set-feature-power-1", SET(0x02), .cdw11 = 1, .status = INVALID_FIELD },
 	{ "set-feature-of-no-namespace", SET(0x04), .nsid = MY_NSID,
 	  .status = NVME_FEATURE_NOT_NS_SPECIFIC | DNR },

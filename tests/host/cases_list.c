@@ -224,6 +224,21 @@ static bool count_case(struct suite *s, const void *row)
 	return expect_status(s, err, &r, *more ? COUNT_INVALID : NVME_OK);
 }
 
+/* For a namespace that stages in CMB only, where a piece begins on no page. */
+static const struct list_case require_rows[] = {
+	{ "whole", nvme_cmd_write, LAST, .pieces = { K(4096) } },
+	{ "read-odd", nvme_cmd_read, LAST, .pieces = { K(512), K(3584) },
+	  .status = NVME_SGL_GRANULARITY | DNR },
+	{ "write-odd", nvme_cmd_write, LAST, .pieces = { K(512), K(3584) },
+	  .status = NVME_SGL_GRANULARITY | DNR },
+};
+
+void require_cases(struct suite *s)
+{
+	for (size_t i = 0; i < sizeof(require_rows) / sizeof(require_rows[0]); i++)
+		suite_case(s, require_rows[i].name, NOW, list_case, &require_rows[i]);
+}
+
 /* ---- a host that answers one RDMA READ at a time -----------------------------------------------
  */
 

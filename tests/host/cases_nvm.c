@@ -26,10 +26,10 @@ static const struct must_have {
 	{ "has-dsm", NOW, nvme_cmd_dsm },
 	{ "has-verify", NOW, nvme_cmd_verify },
 	{ "has-copy", NOW, nvme_cmd_copy },
-	{ "has-resv-register", PENDING, nvme_cmd_resv_register },
-	{ "has-resv-report", PENDING, nvme_cmd_resv_report },
-	{ "has-resv-acquire", PENDING, nvme_cmd_resv_acquire },
-	{ "has-resv-release", PENDING, nvme_cmd_resv_release },
+	{ "has-resv-register", NOW, nvme_cmd_resv_register },
+	{ "has-resv-report", NOW, nvme_cmd_resv_report },
+	{ "has-resv-acquire", NOW, nvme_cmd_resv_acquire },
+	{ "has-resv-release", NOW, nvme_cmd_resv_release },
 };
 
 static bool has_opcode(struct suite *s, const void *row)

@@ -377,8 +377,40 @@ static bool event_limit_discovery(struct suite *s, const void *row)
 	return ok;
 }
 
+/* A reset answers what was kept. */
+static bool event_at_disable(struct suite *s, const void *row)
+{
+	static const struct fab_options plain;
+	struct capsule aer, set;
+	struct nvmf_property_sqe *sqe = (void *)&set.sqe;
+	struct host_response r;
+	struct fab_ctrl *c;
+	bool ok = true;
+
+	(void)row;
+	if (!suite_create(s, &plain, &c))
+		return false;
+	fab_capsule_init(&aer, ADM_ASYNC_EVENT);
+	fab_fabrics_init(&set, FC_PROPERTY_SET);
+	sqe->offset = put32(PROP_CC);
+	sqe->value = put64(CC_DEFAULT);
+	if (fab_send(&c->admin, &aer) || fab_send(&c->admin, &set))
+		ok = suite_fail(s, "cannot send");
+	for (unsigned int i = 0; i < 2 && ok; i++) {
+		int err = host_wait(c->admin.conn, HOST_TIMEOUT_MS, &r);
+
+		ok = expect_status(s, err, &r,
+				   !err && r.cqe.cid.raw == aer.sqe.cid.raw
+					   ? NVME_ABORTED_SQ_DELETION
+					   : NVME_OK);
+	}
+	fab_ctrl_destroy(c);
+	return ok;
+}
+
 void aer_cases(struct suite *s)
 {
+	suite_case(s, "reset", NOW, event_at_disable, NULL);
 	suite_case(s, "limit", NOW, event_limit, NULL);
 	suite_case(s, "limit-of-discovery", NOW, event_limit_discovery, NULL);
 }
@@ -457,8 +489,56 @@ static bool abort_event(struct suite *s, const void *row)
 	return ok;
 }
 
+#define ABORTS 16
+
+/* Aborts of an I/O queue's commands that arrive together. Return: how many were refused, as more
+ * than ACL allows; negative: the case has failed. */
+static int many_aborts(struct suite *s)
+{
+	struct nvme_sqe sqes[ABORTS];
+	struct capsule c;
+	struct host_response r;
+	int refused = 0;
+
+	for (unsigned int i = 0; i < ABORTS; i++) {
+		fab_capsule_init(&c, ADM_ABORT);
+		c.sqe.cdw10 = put32(0x77770001);
+		c.sqe.cid = put16(s->ctrl->admin.next_cid++);
+		sqes[i] = c.sqe;
+	}
+	if (host_send_chain(s->ctrl->admin.conn, sqes, sizeof(sqes[0]), ABORTS)) {
+		(void)suite_fail(s, "cannot send");
+		return -1;
+	}
+	for (unsigned int i = 0; i < ABORTS; i++) {
+		int err = host_wait(s->ctrl->admin.conn, HOST_TIMEOUT_MS, &r);
+		bool is_limit = !err && fab_status(&r);
+
+		if (!expect_status(s, err, &r, is_limit ? NVME_ABORT_LIMIT | DNR : NVME_OK))
+			return -1;
+		refused += is_limit;
+	}
+	return refused;
+}
+
+static bool abort_limit(struct suite *s, const void *row)
+{
+	int refused = 0;
+
+	(void)row;
+	if (!suite_controller(s))
+		return false;
+	/* they need not be under way at the same time, but of many rounds they are in one */
+	for (unsigned int round = 0; round < 50 && refused == 0; round++)
+		refused = many_aborts(s);
+	if (refused == 0)
+		return suite_fail(s, "got no refusal, expected one with ACL %u", s->ctrl->id.acl);
+	return refused > 0 && abort_cid(s, s->ctrl, 1, 0x7777, 1);
+}
+
 void abort_cases(struct suite *s)
 {
+	suite_case(s, "limit", NOW, abort_limit, NULL);
 	for (size_t i = 0; i < sizeof(abort_rows) / sizeof(abort_rows[0]); i++)
 		suite_case(s, abort_rows[i].name, NOW, abort_case, &abort_rows[i]);
 	suite_case(s, "event-request", NOW, abort_event, NULL);

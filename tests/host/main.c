@@ -23,6 +23,26 @@ const struct test_group test_groups[] = {
 	{ "keepalive", "keep alive; takes some seconds", keep_alive_cases, false },
 	{ "aer", "asynchronous event requests", aer_cases, false },
 	{ "abort", "the Abort command", abort_cases, false },
+	{ "resv", "reservations, with two hosts", resv_cases, false },
+	{ "protect", "write protection; the daemon's state_dir must be writable", protect_cases,
+	  false },
+	{ "auth-unasked", "authentication by a host that need not", auth_unasked_cases, false },
+	{ "auth", "only when named: for a daemon that has a dhchap_key for our host NQN",
+	  auth_cases, true },
+	{ "ana-inaccessible", "only when named: while our path is in that state",
+	  ana_inaccessible_cases, true },
+	{ "ana-persistent-loss", "only when named: while our path is in that state", ana_loss_cases,
+	  true },
+	{ "ana-change", "only when named: while our path is in that state", ana_change_cases,
+	  true },
+	{ "unsaved", "only when named: for a daemon whose state_dir is no folder", unsaved_cases,
+	  true },
+	{ "read-only", "only when named: while the drive cannot be written (blockdev --setro)",
+	  read_only_cases, true },
+	{ "no-space", "only when named: for a sparse file on a full file system", no_space_cases,
+	  true },
+	{ "require", "only when named: for a namespace with cmb = \"require\"", require_cases,
+	  true },
 	{ "cm-resources", "only when named: for a daemon with connection_memory = \"1M\"",
 	  cm_resource_cases, true },
 	{ "limits", "only when named: for a daemon with host_controllers = 2; host_queues = 3",
@@ -50,6 +70,7 @@ static void print_help(void)
 	       "  -q, --hostnqn N       who we are\n"
 	       "      --closed-nqn N    a subsystem that does not allow us (else a case is skipped)\n"
 	       "      --static-nqn N    one with static controllers, IDs 100 and 101 (else cases are skipped)\n"
+	       "      --dhchap-secret S our key (else cases of the group auth are skipped)\n"
 	       "      --list            print the names of the cases\n"
 	       "      --help, --version\n"
 	       "\n"
@@ -59,12 +80,12 @@ static void print_help(void)
 	       "\n"
 	       "Groups:\n");
 	for (size_t i = 0; i < ntest_groups; i++)
-		printf("  %-14s %s\n", test_groups[i].name, test_groups[i].about);
+		printf("  %-20s %s\n", test_groups[i].name, test_groups[i].about);
 	printf("\n");
 	send_help();
 }
 
-enum { OPT_LIST = 256, OPT_CLOSED, OPT_STATIC, OPT_HELP, OPT_VERSION };
+enum { OPT_LIST = 256, OPT_CLOSED, OPT_STATIC, OPT_SECRET, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
 	{ "address", required_argument, NULL, 'a' },
@@ -73,6 +94,7 @@ static const struct option options[] = {
 	{ "hostnqn", required_argument, NULL, 'q' },
 	{ "closed-nqn", required_argument, NULL, OPT_CLOSED },
 	{ "static-nqn", required_argument, NULL, OPT_STATIC },
+	{ "dhchap-secret", required_argument, NULL, OPT_SECRET },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -104,6 +126,9 @@ static int parse(struct settings *set, int argc, char **argv)
 			break;
 		case OPT_STATIC:
 			set->suite.static_nqn = optarg;
+			break;
+		case OPT_SECRET:
+			set->suite.secret = optarg;
 			break;
 		case OPT_LIST:
 			set->suite.list = true;

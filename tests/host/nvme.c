@@ -133,9 +133,12 @@ const char *fab_status_name(uint16_t status)
 		{ 0x018, "Host Identifier Inconsistent Format" },
 		{ 0x019, "Keep Alive Timer Expired" },
 		{ 0x01a, "Keep Alive Timeout Invalid" },
+		{ 0x01e, "SGL Data Block Granularity Invalid" },
 		{ 0x020, "Namespace is Write Protected" },
 		{ 0x022, "Transient Transport Error" },
+		{ 0x027, "Host Identifier Not Initialized" },
 		{ 0x029, "I/O Command Set Not Supported" },
+		{ 0x02b, "I/O Command Set Combination Rejected" },
 		{ 0x080, "LBA Out of Range" },
 		{ 0x081, "Capacity Exceeded" },
 		{ 0x082, "Namespace Not Ready" },
@@ -299,7 +302,8 @@ int fab_ctrl_create(const struct fab_host *fh, const struct fab_options *o, stru
 	if (!err)
 		err = connect_queue(c, &c->admin, o, 0xffff, &r);
 	if (!err) {
-		c->cntlid = (uint16_t)get32(r.cqe.dw0);
+		c->connect_dw0 = get32(r.cqe.dw0);
+		c->cntlid = (uint16_t)c->connect_dw0;
 		err = o->disabled ? 0 : enable(c);
 	}
 	if (err) {

@@ -57,6 +57,7 @@ struct fab_ctrl {
 	const struct fab_host *fh;
 	char nqn[256];
 	uint16_t cntlid;
+	uint32_t connect_dw0; /* of the response to Connect: the controller ID, and what it asks */
 	struct fab_queue admin;
 	struct host_buffer page; /* 4 KiB: Connect data, Identify */
 	/* when enabled: */

@@ -208,7 +208,7 @@ bool suite_controller(struct suite *s)
 		what = "no memory";
 		err = host_alloc(s->fh->host, FAB_DATA_LEN, FAB_GUARD, &s->data);
 	}
-	if (!err) {
+	if (!err && !s->path_closed) {
 		what = "writing the pattern";
 		fill_pattern(s->data.va, PATTERN_BLOCKS * s->lba_len);
 		err = pattern_io(s, nvme_cmd_write);
@@ -219,8 +219,7 @@ bool suite_controller(struct suite *s)
 	return explain(s, what, err);
 }
 
-/* A refused write must not have written: LBA 0 holds what suite_controller() wrote there. */
-static bool expect_pattern(struct suite *s)
+bool expect_pattern(struct suite *s)
 {
 	size_t len = PATTERN_BLOCKS * s->lba_len;
 	uint8_t *expected = malloc(len);
@@ -363,6 +362,51 @@ void suite_fill(uint8_t *to, size_t len, unsigned int seed)
 		x = x * 1664525u + 1013904223u;
 		to[i] = (uint8_t)(x >> 24);
 	}
+}
+
+const struct io_form io_forms[] = {
+	{ "read", nvme_cmd_read, false, true },
+	{ "compare", nvme_cmd_compare, false, true },
+	{ "verify", nvme_cmd_verify, false, true },
+	{ "flush", nvme_cmd_flush, false, false },
+	{ "write", nvme_cmd_write, true, false },
+	{ "write-zeroes", nvme_cmd_write_zeroes, true, false },
+	{ "dsm", nvme_cmd_dsm, true, false },
+	{ "copy", nvme_cmd_copy, true, false },
+};
+const size_t nio_forms = sizeof(io_forms) / sizeof(io_forms[0]);
+
+static void put_dsm(struct suite *s, uint64_t slba, struct capsule *c)
+{
+	struct nvme_dsm_range *range = (void *)s->data.va;
+
+	*range = (struct nvme_dsm_range){ .nlb = htole32(1), .slba = htole64(slba) };
+	c->sqe.cdw10 = put32(0);
+	c->sqe.cdw11 = put32(NVME_DSMGMT_AD);
+	c->sqe.dptr = fab_sgl_keyed(&s->data, sizeof(*range), SGL_SUB_ADDRESS);
+}
+
+static void put_copy(struct suite *s, struct capsule *c)
+{
+	struct nvme_copy_range *range = (void *)s->data.va;
+
+	*range = (struct nvme_copy_range){ .slba = htole64(FREE_LBA + 8) };
+	c->sqe.dptr = fab_sgl_keyed(&s->data, sizeof(*range), SGL_SUB_ADDRESS);
+}
+
+void suite_io_init(struct suite *s, const struct io_form *f, uint64_t slba, struct capsule *c)
+{
+	fab_capsule_init(c, f->opcode);
+	c->sqe.nsid = put32(s->nsid);
+	if (f->opcode == nvme_cmd_flush)
+		return;
+	fab_rw_init(c, f->opcode, s->nsid, slba, 1);
+	if (f->opcode == nvme_cmd_dsm)
+		put_dsm(s, slba, c);
+	else if (f->opcode == nvme_cmd_copy)
+		put_copy(s, c);
+	else if (f->opcode != nvme_cmd_write_zeroes && f->opcode != nvme_cmd_verify)
+		c->sqe.dptr = fab_sgl_keyed(&s->data, s->lba_len, SGL_SUB_ADDRESS);
 }
 
 bool suite_transfer(struct suite *s, uint8_t opcode, uint64_t slba, uint32_t nblocks)

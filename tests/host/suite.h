@@ -22,11 +22,13 @@ struct suite {
 	bool list;              /* print the names only */
 	const char *closed_nqn; /* a subsystem that does not allow us; may be NULL */
 	const char *static_nqn; /* one with static controllers 100 and 101; may be NULL */
+	const char *secret;     /* of our host NQN, "DHHC-1:00:..." of 32 bytes; may be NULL */
 	unsigned int passed, failed, todo, skipped;
 	/* private: */
 	const char *group;
 	char why[320];
 	bool skip;
+	bool path_closed; /* suite_controller() leaves the drive alone: nothing can reach it */
 	/* shared by the cases, see suite_controller() */
 	struct fab_ctrl *ctrl;
 	struct fab_queue io;     /* queue 1, of IO_QUEUE_DEPTH */
@@ -124,6 +126,24 @@ bool expect_status(struct suite *s, int err, const struct host_response *r, uint
 /** expect_gone() - true when the connection ends within HOST_TIMEOUT_MS, or suite_fail(). */
 bool expect_gone(struct suite *s, struct host_conn *c);
 
+/** expect_pattern() - nothing has written to LBA 0 since suite_controller() wrote its pattern
+ * there. */
+bool expect_pattern(struct suite *s);
+
+/* What there is of I/O commands, beside those about reservations. */
+struct io_form {
+	const char *name;
+	uint8_t opcode;
+	bool writes;       /* not for a namespace that is write-protected */
+	bool is_resv_read; /* Base 2.1, 8.1.22, command behavior: with the reads; else the writes */
+};
+extern const struct io_form io_forms[];
+extern const size_t nio_forms;
+
+/** suite_io_init() - one block at @slba in its right form, with all its data. After a Read of the
+ * same block, Compare finds it the same. */
+void suite_io_init(struct suite *s, const struct io_form *f, uint64_t slba, struct capsule *c);
+
 /** edit_from_end() - SLBA is row->arg blocks before the end of the namespace. */
 void edit_from_end(struct suite *s, const struct command_case *row, struct capsule *c);
 
@@ -150,5 +170,16 @@ void state_cases(struct suite *s);
 void keep_alive_cases(struct suite *s);
 void aer_cases(struct suite *s);
 void abort_cases(struct suite *s);
+void resv_cases(struct suite *s);
+void protect_cases(struct suite *s);
+void unsaved_cases(struct suite *s);
+void read_only_cases(struct suite *s);
+void no_space_cases(struct suite *s);
+void require_cases(struct suite *s);
+void ana_inaccessible_cases(struct suite *s);
+void ana_loss_cases(struct suite *s);
+void ana_change_cases(struct suite *s);
+void auth_cases(struct suite *s);
+void auth_unasked_cases(struct suite *s);
 
 #endif
