@@ -164,15 +164,60 @@ static bool read_only(struct suite *s, const void *row)
 	       expect_form(s, f, FREE_LBA, f->writes ? NVME_ACCESS_DENIED | DNR : NVME_OK);
 }
 
-void read_only_cases(struct suite *s)
+/* Reads and writes fail at the medium. */
+static bool bad_medium(struct suite *s, const void *row)
+{
+	const struct io_form *f = row;
+	const uint16_t status = f->writes ? NVME_WRITE_FAULT : NVME_READ_ERROR;
+
+	return suite_controller(s) && expect_form(s, f, FREE_LBA, status | DNR);
+}
+
+/* What need not be staged in CMB is done. */
+static bool not_ready(struct suite *s, const void *row)
+{
+	const struct io_form *f = row;
+	const bool staged = f->opcode == nvme_cmd_read || f->opcode == nvme_cmd_write;
+
+	return suite_controller(s) &&
+	       expect_form(s, f, FREE_LBA, staged ? NVME_NS_NOT_READY : NVME_OK);
+}
+
+/* Without the pattern, which cannot be written. */
+static void on_such_drive(struct suite *s, case_fn *fn, const char *const *names)
 {
 	if (!s->list)
 		suite_drop_controller(s);
-	s->path_closed = true; /* no pattern */
+	s->path_closed = true;
 	for (size_t i = 0; i < nio_forms; i++)
-		suite_case(s, io_forms[i].name, NOW, read_only, &io_forms[i]);
+		for (const char *const *name = names; *name; name++)
+			if (strcmp(io_forms[i].name, *name) == 0)
+				suite_case(s, *name, NOW, fn, &io_forms[i]);
 	suite_drop_controller(s);
 	s->path_closed = false;
+}
+
+void read_only_cases(struct suite *s)
+{
+	static const char *const names[] = { "read",         "compare", "verify", "flush", "write",
+					     "write-zeroes", "dsm",     "copy",   NULL };
+
+	on_such_drive(s, read_only, names);
+}
+
+void media_cases(struct suite *s)
+{
+	/* each in its own way: data of the host, read by the daemon */
+	static const char *const names[] = { "read", "compare", "verify", "write", NULL };
+
+	on_such_drive(s, bad_medium, names);
+}
+
+void not_ready_cases(struct suite *s)
+{
+	static const char *const names[] = { "read", "verify", "flush", "write", NULL };
+
+	on_such_drive(s, not_ready, names);
 }
 
 /* Of what is written, more than the file system has room for. */

@@ -175,6 +175,8 @@ void protect_cases(struct suite *s);
 void unsaved_cases(struct suite *s);
 void read_only_cases(struct suite *s);
 void no_space_cases(struct suite *s);
+void media_cases(struct suite *s);
+void not_ready_cases(struct suite *s);
 void require_cases(struct suite *s);
 void ana_inaccessible_cases(struct suite *s);
 void ana_loss_cases(struct suite *s);

@@ -249,7 +249,7 @@ static const struct row status_rows[] = {
 	STATUS(NVME_HOST_ID_INCONSISTENT_FORMAT,
 	       "resv_commands:report_has_the_length_that_was_asked_for"),
 	STATUS(NVME_KATO_INVALID, "host/cases_state.c"),
-	STATUS(NVME_SGL_GRANULARITY, "sgl"),
+	STATUS(NVME_SGL_GRANULARITY, "host/cases_list.c"),
 	STATUS(NVME_NS_WRITE_PROTECTED, "admin:write_protected_namespace_is_not_written"),
 	STATUS(NVME_TRANSIENT_TRANSPORT, "passthru"),
 	STATUS(NVME_HOST_ID_NOT_INITIALIZED,
