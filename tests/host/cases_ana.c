@@ -69,7 +69,7 @@ static const struct command_case rows[] = {
 	{ "get-error-recovery", GET(0x05) },
 	{ "set-resv-mask", SET(0x82), .status = CLOSED },
 	{ "set-resv-persistence", SET(0x83), .status = CLOSED },
-	{ "set-write-protect", SET(0x84), .cdw11 = 1, .status = CLOSED },
+	{ "set-write-protect", SET(0x84), .status = CLOSED },
 	{ "identify-ns", IDENTIFY(0x00, MY_NSID), .check = unused },
 	{ "identify-active-list", IDENTIFY(0x02, 0) },
 	{ "identify-descriptors", IDENTIFY(0x03, MY_NSID) },
