@@ -110,37 +110,53 @@ static uint16_t check_state(const struct nvmf_queue *q, const struct command *cm
 	return NVME_OK;
 }
 
-uint16_t nvmf_req_gate(const struct nvmf_req *req)
+static struct ns_shard *shard_in(const struct ns_map_entry *entry, const struct nvmf_req *req)
 {
-	const struct ns_map_entry *entry = ns_map_find(req->queue->map, get32(req->sqe->nsid));
-	const struct ns_shard *shard;
+	return &entry->ns->shard[req->queue->reactor->opts.index];
+}
 
-	if (!entry)
-		return NVME_INVALID_NS | NVME_DNR;
+static inline uint16_t gate(const struct nvmf_req *req, const struct ns_map_entry *entry,
+			    const struct ns_shard *shard)
+{
 	if (entry->path_status)
 		return entry->path_status;
-	shard = &entry->ns->shard[req->queue->reactor->opts.index];
 	if (shard->write_protected && req->cmd->flags & CMD_WRITES)
 		return NVME_NS_WRITE_PROTECTED | NVME_DNR;
 	return __builtin_expect(!shard->resv, true) ? NVME_OK : resv_conflict(req, shard->resv);
 }
 
-void nvmf_req_count(struct nvmf_req *req)
+uint16_t nvmf_req_gate(const struct nvmf_req *req)
 {
-	struct ns_shard *shard = shard_of(req);
+	const struct ns_map_entry *entry = ns_map_find(req->queue->map, get32(req->sqe->nsid));
 
+	return entry ? gate(req, entry, shard_in(entry, req)) : NVME_INVALID_NS | NVME_DNR;
+}
+
+static inline void count(struct nvmf_req *req, struct ns_shard *shard)
+{
 	req->phase = (uint8_t)(shard->phase + 1);
 	shard->in_flight[shard->phase]++;
 }
 
+void nvmf_req_count(struct nvmf_req *req)
+{
+	count(req, shard_of(req));
+}
+
 static uint16_t find_namespace(struct nvmf_req *req)
 {
-	uint16_t status = nvmf_req_gate(req);
+	const struct ns_map_entry *entry = ns_map_find(req->queue->map, get32(req->sqe->nsid));
+	struct ns_shard *shard;
+	uint16_t status;
 
+	if (!entry)
+		return NVME_INVALID_NS | NVME_DNR;
+	shard = shard_in(entry, req);
+	status = gate(req, entry, shard);
 	if (status)
 		return status;
-	req->ns = ns_map_find(req->queue->map, get32(req->sqe->nsid))->ns;
-	nvmf_req_count(req);
+	req->ns = entry->ns;
+	count(req, shard);
 	return NVME_OK;
 }
 
