@@ -344,6 +344,13 @@ void target_publish_views(struct target *t);
 /* The control thread's message of trouble with an I/O. */
 void target_on_trouble_message(struct message *m);
 
+/* The name of the file in state_dir that keeps @what of a namespace: by subsystem and nsid,
+ * whatever characters the NQN has. */
+struct state_file {
+	char text[64];
+};
+struct state_file namespace_state_file(const struct namespace *ns, const char *what);
+
 /* subsystem.c: a stable UUID of a name of ours */
 void derive_uuid(const char *name, uuid_t ret);
 
@@ -456,6 +463,11 @@ struct nvmf_req_list *works_waiting(struct works *all);
 static inline uint64_t slba_of(const struct nvmf_req *req)
 {
 	return get32(req->sqe->cdw10) | (uint64_t)get32(req->sqe->cdw11) << 32;
+}
+
+static inline bool fua_of(const struct nvmf_req *req)
+{
+	return get32(req->sqe->cdw12) >> 30 & 1;
 }
 
 static inline uint32_t nlb_of(const struct nvmf_req *req)

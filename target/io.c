@@ -31,11 +31,6 @@ uint16_t write_length(struct nvmf_req *req, uint32_t *ret_len)
 	return rw_length(req, ret_len);
 }
 
-static bool fua_of(const struct nvmf_req *req)
-{
-	return get32(req->sqe->cdw12) >> 30 & 1;
-}
-
 void write_execute(struct nvmf_req *req)
 {
 	struct backend *b = req->ns->backend;

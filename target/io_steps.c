@@ -148,7 +148,7 @@ static void flushed(struct uring_op *op, int res)
 /* All is written; with FUA it must be on the medium too. */
 static void finish_write(struct work *w)
 {
-	if (get32(w->req->sqe->cdw12) >> 30 & 1 && w->req->ns->backend->info.write_cache)
+	if (fua_of(w->req) && w->req->ns->backend->info.write_cache)
 		step(w, STEP_FLUSH, 0, 0, flushed);
 	else
 		finish(w, NVME_OK);

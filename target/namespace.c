@@ -50,6 +50,19 @@ static void set_ns_ids(const struct subsystem *s, struct namespace *ns)
 		put_hex(ids->eui64, sizeof(ids->eui64), ns->conf->eui64);
 }
 
+struct state_file namespace_state_file(const struct namespace *ns, const char *what)
+{
+	char name[CONFIG_NQN_MAX + 32], uuid[UUID_STR_LEN];
+	struct state_file ret;
+	uuid_t id = { 0 };
+
+	snprintf(name, sizeof(name), "%s/%u/%s", ns->subsys->nqn, ns->nsid, what);
+	derive_uuid(name, id);
+	uuid_unparse_lower(id, uuid);
+	snprintf(ret.text, sizeof(ret.text), "%s-%s", what, uuid);
+	return ret;
+}
+
 /* Read some blocks for the proof: 64 KiB, or all of a device that is smaller. */
 static size_t proof_len(const struct namespace *ns)
 {

@@ -77,29 +77,11 @@ static void drained(struct drain *d)
 /* ---- over a restart -----------------------------------------------------------------------------
  */
 
-struct file_name {
-	char text[64];
-};
-
-/* By subsystem and nsid, whatever characters the NQN has. */
-static struct file_name file_name(const struct namespace *ns)
-{
-	char name[CONFIG_NQN_MAX + 32], uuid[UUID_STR_LEN];
-	struct file_name ret;
-	uuid_t id = { 0 };
-
-	snprintf(name, sizeof(name), "%s/%u/write-protected", ns->subsys->nqn, ns->nsid);
-	derive_uuid(name, id);
-	uuid_unparse_lower(id, uuid);
-	snprintf(ret.text, sizeof(ret.text), "write-protected-%s", uuid);
-	return ret;
-}
-
 /* The file's text is for people only. */
 static int save(const struct namespace *ns, bool on)
 {
 	const char *dir = ns->target->conf->state_dir, *why;
-	struct file_name name = file_name(ns);
+	struct state_file name = namespace_state_file(ns, "write-protected");
 	char text[CONFIG_NQN_MAX + 64];
 	int n = snprintf(text, sizeof(text), "namespace %u of %s is write-protected\n", ns->nsid,
 			 ns->subsys->nqn);
@@ -115,7 +97,7 @@ static int save(const struct namespace *ns, bool on)
 int namespace_protect_open(struct namespace *ns, struct config_diag *diag)
 {
 	const char *dir = ns->target->conf->state_dir;
-	struct file_name name = file_name(ns);
+	struct state_file name = namespace_state_file(ns, "write-protected");
 	char byte;
 	ssize_t n = durable_read(dir, name.text, &byte, sizeof(byte));
 

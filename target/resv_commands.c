@@ -110,18 +110,6 @@ void ns_reservation_rename(struct namespace *ns)
 	(void)persist(r, &r->state);
 }
 
-/* By subsystem and nsid, whatever characters the NQN has. */
-static void name_file(struct ns_reservation *r, uint32_t nsid)
-{
-	char name[CONFIG_NQN_MAX + 32], text[UUID_STR_LEN];
-	uuid_t id = { 0 };
-
-	snprintf(name, sizeof(name), "%s/%u/reservations", r->nqn, nsid);
-	derive_uuid(name, id);
-	uuid_unparse_lower(id, text);
-	snprintf(r->file, sizeof(r->file), "reservations-%s", text);
-}
-
 static int refuse_file(const struct ns_reservation *r, int err, const char *why,
 		       struct config_diag *diag)
 {
@@ -150,7 +138,7 @@ int ns_reservation_open(struct namespace *ns, struct config_diag *diag)
 	r->dir = ns->target->conf->state_dir;
 	strlcpy(r->nqn, ns->subsys->nqn, sizeof(r->nqn));
 	set_owner(ns);
-	name_file(r, ns->nsid);
+	strlcpy(r->file, namespace_state_file(ns, "reservations").text, sizeof(r->file));
 	err = resv_file_load(r->dir, r->file, &r->owner, &r->state, &why);
 	if (err == -ENOENT)
 		return 0;
