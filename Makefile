@@ -25,7 +25,7 @@ ifeq ($(origin CC),default)
 CC         := gcc
 endif
 PKG_CONFIG ?= pkg-config
-PKGS       := libibverbs librdmacm libnvme liburing libconfig libbsd-overlay libsystemd libudev json-c uuid libcrypto zlib
+PKGS       := libibverbs librdmacm libnvme liburing libconfig libbsd-overlay libsystemd libudev json-c libmicrohttpd uuid libcrypto zlib
 ifneq ($(filter-out clean lint format,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists --print-errors $(PKGS) check 2>&1 && echo yes),yes)
 $(error missing libraries: $(shell $(PKG_CONFIG) --errors-to-stdout --print-errors $(PKGS) check); on Debian: apt install $(shell cat tests/lib/build-packages))
@@ -53,11 +53,11 @@ say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 .SECONDARY:
 
 # ---- sources -------------------------------------------------------------------------------
-ROOMS      := transport target p2p config
-MAIN       := target/main.c
-CTL_MAIN   := target/ctl_main.c
-SRCS       := $(filter-out $(MAIN) $(CTL_MAIN),$(wildcard $(ROOMS:%=%/*.c)))
-HDRS       := $(wildcard $(ROOMS:%=%/*.h))
+ROOMS      := transport target target/daemon p2p config
+MAIN       := target/daemon/main.c
+CTL_SRCS   := $(wildcard target/ctl/*.c)
+SRCS       := $(filter-out $(MAIN),$(wildcard $(ROOMS:%=%/*.c)))
+HDRS       := $(wildcard $(ROOMS:%=%/*.h) target/ctl/*.h)
 UNIT_SRCS  := $(wildcard tests/unit/test_*.c)
 HOST_SRCS  := $(wildcard tests/host/*.c)
 OBJS       := $(SRCS:%.c=$(O)/%.o)
@@ -65,7 +65,7 @@ UNIT_BINS  := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/unit/%)
 HOST_BIN   := $(if $(HOST_SRCS),$(O)/tests/host/nvmf-test-host)
 BENCH_SRCS := $(wildcard tests/bench/*.c)
 BENCH_BINS := $(BENCH_SRCS:tests/bench/%.c=$(O)/tests/bench/%)
-ALL_C      := $(SRCS) $(MAIN) $(CTL_MAIN) $(HDRS) $(wildcard tests/*/*.c tests/*/*.h)
+ALL_C      := $(SRCS) $(MAIN) $(CTL_SRCS) $(HDRS) $(wildcard tests/*/*.c tests/*/*.h)
 
 .PHONY: all clean install check-unit lint format
 all: $(O)/libnvmf-p2pd.a $(O)/nvmf-p2pd $(O)/nvmf-p2pctl $(UNIT_BINS) $(BENCH_BINS) $(HOST_BIN) $(O)/tests/headers.ok
@@ -88,7 +88,7 @@ $(O)/nvmf-p2pd: $(MAIN:%.c=$(O)/%.o) $(O)/libnvmf-p2pd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 
-$(O)/nvmf-p2pctl: $(CTL_MAIN:%.c=$(O)/%.o)
+$(O)/nvmf-p2pctl: $(CTL_SRCS:%.c=$(O)/%.o)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $$($(PKG_CONFIG) --libs libbsd-overlay) -o $@
 
@@ -112,7 +112,7 @@ $(O)/tests/headers.ok: $(HDRS) $(O)/flags
 		$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -fsyntax-only -MF /dev/null -x c - || exit 1; done
 	@touch $@
 
--include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(CTL_MAIN:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d)
+-include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(CTL_SRCS:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d)
 
 # ---- checks --------------------------------------------------------------------------------
 check-unit: all

@@ -1,6 +1,6 @@
 /* The control socket: requests, hostile input, many connections, answers that come later; and its
  * verb about ANA. */
-#include "target/control.h"
+#include "target/daemon/control.h"
 
 #include "tests/unit/memory_transport.h"
 #include "tests/unit/suite.h"

@@ -1,5 +1,5 @@
 /* The control verb about asymmetric namespace access. */
-#include "target/control.h"
+#include "target/daemon/control.h"
 
 #include "target/core.h"
 #include "target/log.h"

@@ -1,5 +1,5 @@
 /* The control socket: its verbs, its connections. */
-#include "target/control.h"
+#include "target/daemon/control.h"
 
 #include "target/log.h"
 #include "target/target.h"

@@ -1,6 +1,6 @@
 /*
  * nvmf-p2pctl: one request to the daemon's control socket, and its answer. What can be asked is the
- * daemon's to say (target/control.c).
+ * daemon's to say (target/daemon/control.c).
  */
 #include <errno.h>
 #include <getopt.h>

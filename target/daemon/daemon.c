@@ -1,0 +1,287 @@
+/* The daemon's life: start, signals, reload, stop. */
+#include "target/daemon/daemon.h"
+
+#include "p2p/hotplug.h"
+#include "target/daemon/control.h"
+#include "target/log.h"
+#include "target/target.h"
+#include "transport/transport.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RING_ENTRIES   1024
+#define STOP_TIMEOUT_S 10
+
+/* ---- signals ----------------------------------------------------------------------------------
+ */
+
+static void print_accounting(const struct daemon *d)
+{
+	target_print_accounting(d->target, stdout);
+	transport_print_staging(d->transport, stdout);
+}
+
+void daemon_report(const struct daemon *d, struct report *report)
+{
+	transport_report(d->transport, report);
+	target_report(d->target, report);
+}
+
+static void print_paths(const struct daemon *d, bool json)
+{
+	struct report *report = report_create();
+
+	if (!report)
+		return;
+	daemon_report(d, report);
+	report_print(report, json, stdout);
+	report_destroy(report);
+}
+
+static void on_usr1(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	print_accounting(w->data);
+	print_paths(w->data, false);
+}
+
+int daemon_reload(struct daemon *d, struct config_diag *diag)
+{
+	struct config *conf;
+	int err = config_load(d->config_path, &conf, diag);
+
+	if (err)
+		return err;
+	if (!config_same_fixed(d->conf, conf))
+		log_warn("changes of `daemon` and `ports` take a restart; they are left out");
+	err = target_reload(d->target, conf, diag);
+	if (err) {
+		config_free(conf);
+		return err;
+	}
+	target_check_sizes(d->target);
+	log_info("configuration reloaded");
+	return 0;
+}
+
+static void on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	struct config_diag diag = { 0 };
+	struct timespec now;
+
+	(void)loop;
+	(void)revents;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+			 (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+	if (daemon_reload(w->data, &diag)) {
+		config_diag_print(&diag, stderr);
+		log_error("the configuration stays as it was");
+	}
+	(void)sd_notify(0, "READY=1\nSTATUS=listening");
+}
+
+static void on_usr2(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	struct daemon *d = w->data;
+
+	(void)loop;
+	(void)revents;
+	log_info("proving the paths again");
+	daemon_prove(d);
+	log_info("proved");
+}
+
+static void on_stopping(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct daemon *d = w->data;
+
+	(void)revents;
+	if (transport_idle(d->transport))
+		ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_stop_timeout(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)w;
+	(void)revents;
+	log_error("some connections did not end in %d s", STOP_TIMEOUT_S);
+	ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_term(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	struct daemon *d = w->data;
+
+	(void)revents;
+	if (ev_is_active(&d->stopping))
+		return;
+	log_info("stopping");
+	(void)sd_notify(0, "STOPPING=1\nSTATUS=disconnecting hosts");
+	transport_stop(d->transport);
+	ev_timer_start(loop, &d->stopping);
+	ev_timer_start(loop, &d->stop_timer);
+}
+
+static void watch_signals(struct daemon *d)
+{
+	struct ev_loop *loop = daemon_control_reactor(d)->loop;
+
+	ev_signal_init(&d->term, on_term, SIGTERM);
+	ev_signal_init(&d->interrupt, on_term, SIGINT);
+	ev_signal_init(&d->hangup, on_hangup, SIGHUP);
+	ev_signal_init(&d->usr1, on_usr1, SIGUSR1);
+	ev_signal_init(&d->usr2, on_usr2, SIGUSR2);
+	d->term.data = d->interrupt.data = d->hangup.data = d->usr1.data = d->usr2.data = d;
+	ev_signal_start(loop, &d->term);
+	ev_signal_start(loop, &d->interrupt);
+	ev_signal_start(loop, &d->hangup);
+	ev_signal_start(loop, &d->usr1);
+	ev_signal_start(loop, &d->usr2);
+	ev_timer_init(&d->stopping, on_stopping, 0, 0.01);
+	d->stopping.data = d;
+	ev_timer_init(&d->stop_timer, on_stop_timeout, STOP_TIMEOUT_S, 0);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+/* For tests only: what goes wrong when this or that is not looked at? A list of words. */
+static struct transport_test test_switches(void)
+{
+	const char *words = getenv("NVMF_P2PD_TEST");
+	struct transport_test test = {
+		.trust = words && strstr(words, "trust-unproved"),
+		.no_odp = words && strstr(words, "no-odp"),
+	};
+
+	if (test.trust)
+		log_warn(
+			"NVMF_P2PD_TEST=trust-unproved: paths are used that were NOT proved; data WILL be wrong");
+	if (test.no_odp)
+		log_warn("NVMF_P2PD_TEST=no-odp: RNICs are treated as without on-demand paging");
+	return test;
+}
+
+/* Half the processors, and no more than hosts fill. */
+static unsigned int reactors_of_the_machine(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus < 4 ? 1 : cpus < 8 ? 2 : cpus < 16 ? 3 : 4;
+}
+
+static int add_reactor(struct daemon *d, int cpu)
+{
+	const struct reactor_opts opts = { .index = d->reactors.n,
+					   .entries = RING_ENTRIES,
+					   .poll_ns = (uint64_t)d->conf->poll_us * 1000,
+					   .cpu = cpu };
+	int err = reactor_create(&opts, &d->reactors.r[d->reactors.n]);
+
+	if (err)
+		log_error("reactor %u: %s", opts.index, strerror(-err));
+	else
+		d->reactors.n++;
+	return err;
+}
+
+/* With @nio 0, to prove and print, the control thread is all there is. */
+static int create_reactors(struct daemon *d, unsigned int nio)
+{
+	int cpus[REACTORS_MAX], ncpus = 0;
+	int err = add_reactor(d, -1);
+
+	if (!err && d->conf->reactor_cpus)
+		ncpus = config_cpus(d->conf->reactor_cpus, cpus, REACTORS_MAX);
+	for (unsigned int i = 0; i < nio && !err; i++)
+		err = add_reactor(d, ncpus > 0 ? cpus[i % (unsigned int)ncpus] : -1);
+	return err;
+}
+
+static int start(struct daemon *d, bool listening)
+{
+	struct transport_test test = test_switches();
+	struct config_diag diag = { 0 };
+	unsigned int nio = d->conf->reactors ? d->conf->reactors : reactors_of_the_machine();
+	int err = create_reactors(d, listening ? nio : 0);
+
+	if (err)
+		return err;
+	watch_signals(d);
+	err = hardware_discover(d);
+	if (err)
+		return err;
+	err = target_create(d->conf, &d->reactors, &d->topo, &d->target, &diag);
+	if (err) {
+		config_diag_print(&diag, stderr);
+		return err;
+	}
+	err = transport_create(d->conf, &d->reactors, &d->topo, d->target, &test, &d->transport);
+	if (err)
+		return err;
+	hardware_watch(d);
+	if (listening) {
+		transport_listen(d->transport);
+		return 0;
+	}
+	err = transport_probe(d->transport, &diag);
+	if (err)
+		config_diag_print(&diag, stderr);
+	return err;
+}
+
+int daemon_prove_and_print(struct daemon *d, bool json)
+{
+	int err = start(d, false);
+
+	if (!err)
+		print_paths(d, json);
+	return err ? EXIT_FAILED : EXIT_OK;
+}
+
+int daemon_run(struct daemon *d)
+{
+	struct config_diag diag = { 0 };
+
+	if (start(d, true))
+		return EXIT_FAILED;
+	if (control_create(d->conf->control_socket, daemon_control_reactor(d)->loop, d->target,
+			   &d->control, &diag)) {
+		config_diag_print(&diag, stderr);
+		return EXIT_FAILED;
+	}
+	log_info("ready");
+	(void)sd_notify(0, "READY=1\nSTATUS=listening");
+	ev_run(daemon_control_reactor(d)->loop, 0);
+	print_accounting(d);
+	return transport_idle(d->transport) ? EXIT_OK : EXIT_FAILED;
+}
+
+void daemon_finish(struct daemon *d)
+{
+	control_destroy(d->control);
+	/* connections that did not end hold memory that the drive or the RNIC may still write:
+	 * leave all as it is, the kernel takes it apart in the right order */
+	if (d->transport && !transport_idle(d->transport))
+		return;
+	hotplug_close(d->hotplug);
+	transport_destroy(d->transport);
+	target_destroy(d->target);
+	for (unsigned int r = d->reactors.n; r-- > 0;) {
+		struct provider_set *set = d->reactors.r[r]->set;
+
+		reactor_destroy(d->reactors.r[r]);
+		provider_set_destroy(set);
+	}
+	config_free(d->conf);
+}

@@ -1,0 +1,76 @@
+/*
+ * daemon: the rooms put together. The one place that sees all of them: it starts and stops them,
+ * has them follow the hardware that comes and goes and the configuration that changes, and is what
+ * the control socket speaks for.
+ *
+ * Everything here is the control thread's.
+ */
+#ifndef TARGET_DAEMON_DAEMON_H
+#define TARGET_DAEMON_DAEMON_H
+
+#include "config/config.h"
+#include "p2p/topology.h"
+#include "target/reactor.h"
+
+#include <ev.h>
+
+struct control;
+struct hotplug;
+struct report;
+struct target;
+struct transport;
+
+struct daemon {
+	struct config *conf; /* as it was at the start; target.h has what a reload made of it */
+	const char *config_path;
+	struct topology topo;
+	struct reactors reactors; /* [0] is this thread's; its provider set leads */
+	struct target *target;
+	struct transport *transport;
+	struct control *control;
+	struct hotplug *hotplug;
+	ev_signal term, interrupt, hangup, usr1, usr2;
+	ev_timer stopping, stop_timer, trim, look;
+	ev_io hotplug_ready;
+};
+
+/** daemon_run() - start everything, serve until SIGTERM, stop. Return: an exit code. */
+int daemon_run(struct daemon *d);
+
+/** daemon_prove_and_print() - prove every path, print the table, serve nobody. Return: an exit
+ * code. */
+int daemon_prove_and_print(struct daemon *d, bool json);
+
+/** daemon_finish() - take everything apart, conf too. */
+void daemon_finish(struct daemon *d);
+
+/**
+ * daemon_reload() - read the configuration again and have all of it, or nothing. Return: 0 or
+ * negative errno, and @diag says why and nothing has changed.
+ */
+__attribute__((warn_unused_result)) int daemon_reload(struct daemon *d, struct config_diag *diag);
+
+/** daemon_prove() - prove every path again. Blocks for milliseconds a path. */
+void daemon_prove(struct daemon *d);
+
+/** daemon_report() - add every path to @report. */
+void daemon_report(const struct daemon *d, struct report *report);
+
+/* hardware.c: CMBs and drives that come and go */
+
+/** hardware_discover() - find the CMBs, for the control thread to prove with and the reactors to
+ * stage in. Return: 0 or negative errno, logged. */
+__attribute__((warn_unused_result)) int hardware_discover(struct daemon *d);
+
+/** hardware_watch() - from now on follow what comes and goes. */
+void hardware_watch(struct daemon *d);
+
+/** daemon_control_reactor() - that of the control thread. */
+static inline struct reactor *daemon_control_reactor(const struct daemon *d)
+{
+	return d->reactors.r[0];
+}
+
+enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+#endif
