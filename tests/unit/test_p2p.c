@@ -1315,6 +1315,26 @@ START_TEST(every_place_has_a_name)
 }
 END_TEST
 
+START_TEST(every_place_is_explained)
+{
+	struct provider_set set = { .n = 0 };
+	char page[65536], name[64], quoted[70];
+	FILE *f = fopen("docs/troubleshooting.md", "re");
+	size_t len = f ? fread(page, 1, sizeof(page) - 1, f) : 0;
+
+	ck_assert_msg(f && len && len < sizeof(page) - 1, "run me at the top of the tree");
+	fclose(f);
+	page[len] = '\0';
+	for (unsigned int i = STAGE_HOST_OFF; i <= STAGE_HOST_MTU + IBV_MTU_256; i++) {
+		if (i == STAGE_HOST_MTU)
+			continue;
+		snprintf(quoted, sizeof(quoted), "`%s`",
+			 stage_place_name(&set, i, name, sizeof(name)));
+		ck_assert_msg(strstr(page, quoted), "%s is not in docs/troubleshooting.md", quoted);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("p2p");
@@ -1354,6 +1374,7 @@ int main(void)
 	tcase_add_test(tc, require_waits_for_cmb_and_fails_where_there_is_none);
 	tcase_add_test(tc, pieces_that_begin_within_a_page_need_a_proof_of_any_alignment);
 	tcase_add_test(tc, every_place_has_a_name);
+	tcase_add_test(tc, every_place_is_explained);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }
