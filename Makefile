@@ -35,7 +35,8 @@ endif
 CPPFLAGS += -D_GNU_SOURCE -DNVMF_P2PD_VERSION='"$(VERSION)"' -I. $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 CFLAGS   ?= -O2 -g
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wswitch-enum \
-	    -Wundef -Wformat=2 -Wno-format-truncation -Wpointer-arith $(if $(WERROR),-Werror)
+	    -Wundef -Wformat=2 -Wpointer-arith $(if $(WERROR),-Werror) \
+	    $(if $(findstring clang,$(CC)),-Wno-missing-field-initializers,-Wno-format-truncation)
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
 ifeq ($(SAN),)
 HARDEN   += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(findstring clang,$(CC)),2,3)
@@ -60,6 +61,8 @@ SRCS       := $(filter-out $(MAIN),$(wildcard $(ROOMS:%=%/*.c)))
 HDRS       := $(wildcard $(ROOMS:%=%/*.h) target/ctl/*.h)
 UNIT_SRCS  := $(wildcard tests/unit/test_*.c)
 HOST_SRCS  := $(wildcard tests/host/*.c)
+FUZZ_SRCS  := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BINS  := $(FUZZ_SRCS:tests/fuzz/%.c=$(O)/tests/fuzz/%)
 OBJS       := $(SRCS:%.c=$(O)/%.o)
 UNIT_BINS  := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/unit/%)
 HOST_BIN   := $(if $(HOST_SRCS),$(O)/tests/host/nvmf-test-host)
@@ -67,7 +70,7 @@ BENCH_SRCS := $(wildcard tests/bench/*.c)
 BENCH_BINS := $(BENCH_SRCS:tests/bench/%.c=$(O)/tests/bench/%)
 ALL_C      := $(SRCS) $(MAIN) $(CTL_SRCS) $(HDRS) $(wildcard tests/*/*.c tests/*/*.h)
 
-.PHONY: all clean install check-unit lint format
+.PHONY: all clean install check-unit lint format fuzz fuzz-targets
 all: $(O)/libnvmf-p2pd.a $(O)/nvmf-p2pd $(O)/nvmf-p2pctl $(UNIT_BINS) $(BENCH_BINS) $(HOST_BIN) $(O)/tests/headers.ok
 
 # A change of flags rebuilds: the command line is itself an input.
@@ -100,6 +103,12 @@ $(O)/tests/bench/%: $(O)/tests/bench/%.o $(O)/libnvmf-p2pd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 
+# With libFuzzer where the flags say so (tests/fuzz/run), else with a main() that replays files.
+FUZZ_MAIN := $(if $(findstring fuzzer,$(SAN)),-fsanitize=fuzzer,$(O)/tests/fuzz/replay.o)
+$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libnvmf-p2pd.a $(filter %.o,$(FUZZ_MAIN))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(filter %.o %.a,$^) $(LIBS) $$($(PKG_CONFIG) --libs check) $(filter -%,$(FUZZ_MAIN)) -o $@
+
 $(O)/tests/host/nvmf-test-host: $(HOST_SRCS:%.c=$(O)/%.o)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
@@ -112,11 +121,18 @@ $(O)/tests/headers.ok: $(HDRS) $(O)/flags
 		$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -fsyntax-only -MF /dev/null -x c - || exit 1; done
 	@touch $@
 
--include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(CTL_SRCS:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d)
+-include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(CTL_SRCS:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(FUZZ_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d)
 
 # ---- checks --------------------------------------------------------------------------------
 check-unit: all
 	$(Q)tests/unit/run $(UNIT_BINS)
+
+fuzz-targets: $(FUZZ_BINS)
+
+# Goes on until a target fails or you stop it: `make fuzz HOURS=8`, `make fuzz TARGETS=capsule`.
+HOURS ?= 1
+fuzz:
+	$(Q)tests/fuzz/run --seconds $$(($(HOURS) * 3600)) $(TARGETS)
 
 lint:
 	$(Q)tests/lint/run

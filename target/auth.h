@@ -90,7 +90,8 @@ __attribute__((warn_unused_result)) int auth_answer(struct auth *a, void *buf, s
 /** auth_give_up() - auth_compute() cannot be called: as if it had failed. */
 void auth_give_up(struct auth *a);
 
-/** auth_abandon() - forget the transaction, the host took too long. */
+/** auth_abandon() - forget the transaction, the host took too long. Not while auth_must_compute(),
+ * nor when it failed: then the connection is to be ended. */
 void auth_abandon(struct auth *a);
 
 /** auth_explanation_text() - for the log. */

@@ -27,7 +27,8 @@ static void blot_controls(char *text, size_t len)
 			text[i] = '?';
 }
 
-static void log_va(enum log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void log_va(enum log_level level, const char *fmt,
+							 va_list ap)
 {
 	static const struct {
 		const char *journal, *terminal;
