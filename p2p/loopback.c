@@ -24,14 +24,13 @@ static int pick_gid(struct ibv_context *ctx, uint8_t port_num, struct ibv_gid_en
 	return found ? 0 : -ENODEV;
 }
 
-static int connect_qp(struct ibv_qp *qp, const struct ibv_qp *peer, uint8_t port_num,
-		      enum ibv_mtu mtu, const struct ibv_gid_entry *gid, uint16_t lid)
+static int connect_qp(struct ibv_qp *qp, unsigned int access, const struct ibv_qp *peer,
+		      uint8_t port_num, enum ibv_mtu mtu, const struct ibv_gid_entry *gid,
+		      uint16_t lid)
 {
 	struct ibv_qp_attr init = { .qp_state = IBV_QPS_INIT,
 				    .port_num = port_num,
-				    .qp_access_flags = IBV_ACCESS_LOCAL_WRITE |
-						       IBV_ACCESS_REMOTE_READ |
-						       IBV_ACCESS_REMOTE_WRITE };
+				    .qp_access_flags = access };
 	struct ibv_qp_attr rtr = {
 		.qp_state = IBV_QPS_RTR,
 		.path_mtu = mtu,
@@ -76,18 +75,23 @@ void loopback_fini(struct loopback *lo)
 		ibv_destroy_cq(lo->cq);
 	if (lo->far_mr)
 		ibv_dereg_mr(lo->far_mr);
+	if (lo->far_pd)
+		ibv_dealloc_pd(lo->far_pd);
 	free(lo->far_buf);
 	*lo = (struct loopback){ 0 };
 }
 
-static int create_memory(struct loopback *lo, struct ibv_pd *pd, size_t len)
+static int create_memory(struct loopback *lo, struct ibv_context *ctx, size_t len)
 {
 	len = (len + P2P_PAGE_SIZE - 1) / P2P_PAGE_SIZE * P2P_PAGE_SIZE;
 	lo->far_buf = aligned_alloc(P2P_PAGE_SIZE, len);
 	if (!lo->far_buf)
 		return -ENOMEM;
 	memset(lo->far_buf, 0, len);
-	lo->far_mr = ibv_reg_mr(pd, lo->far_buf, len,
+	lo->far_pd = ibv_alloc_pd(ctx);
+	if (!lo->far_pd)
+		return -ENOMEM;
+	lo->far_mr = ibv_reg_mr(lo->far_pd, lo->far_buf, len,
 				IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ |
 					IBV_ACCESS_REMOTE_WRITE);
 	return lo->far_mr ? 0 : -errno;
@@ -107,7 +111,7 @@ static int create_qps(struct loopback *lo, struct ibv_pd *pd, unsigned int depth
 
 	lo->near = ibv_create_qp(pd, &attr);
 	attr.cap.max_send_wr = 1;
-	lo->far = lo->near ? ibv_create_qp(pd, &attr) : NULL;
+	lo->far = lo->near ? ibv_create_qp(lo->far_pd, &attr) : NULL;
 	return lo->far ? 0 : -errno;
 }
 
@@ -121,8 +125,11 @@ static int connect_pair(struct loopback *lo, struct ibv_context *ctx, uint8_t po
 	if (!err && ibv_query_port(ctx, port_num, &port))
 		err = -EIO;
 	if (!err)
-		err = connect_qp(lo->near, lo->far, port_num, mtu, &gid, port.lid);
-	return err ? err : connect_qp(lo->far, lo->near, port_num, mtu, &gid, port.lid);
+		err = connect_qp(lo->near, 0, lo->far, port_num, mtu, &gid, port.lid);
+	if (!err)
+		err = connect_qp(lo->far, IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE,
+				 lo->near, port_num, mtu, &gid, port.lid);
+	return err;
 }
 
 int loopback_init(struct loopback *lo, struct ibv_pd *pd, struct ibv_cq *cq, uint8_t port_num,
@@ -136,7 +143,7 @@ int loopback_init(struct loopback *lo, struct ibv_pd *pd, struct ibv_cq *cq, uin
 		lo->own_cq = true;
 	}
 
-	int err = create_memory(lo, pd, far_len);
+	int err = create_memory(lo, pd->context, far_len);
 
 	if (!err)
 		err = create_qps(lo, pd, depth);

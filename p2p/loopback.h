@@ -2,6 +2,9 @@
  * loopback: two RC queue pairs of one RNIC connected to each other, and pinned host memory on the
  * far side. With it the RNIC is made to read and write staged memory without a peer: for proofs,
  * and to flush what it wrote to a CMB.
+ *
+ * The far side has a protection domain of its own: its memory is the only one of the daemon that is
+ * registered for remote access, and no host's queue pair may reach it.
  */
 #ifndef P2P_LOOPBACK_H
 #define P2P_LOOPBACK_H
@@ -13,6 +16,7 @@ struct loopback {
 	struct ibv_cq *cq;
 	struct ibv_qp *near, *far; /* work is posted to near; far answers by itself */
 	uint8_t *far_buf;
+	struct ibv_pd *far_pd;
 	struct ibv_mr *far_mr;
 	/* private: */
 	bool own_cq;
