@@ -1,5 +1,6 @@
 #include "target/log.h"
 
+#define SD_JOURNAL_SUPPRESS_LOCATION
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -7,28 +8,54 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
 #include <time.h>
 #include <unistd.h>
 
-static enum log_level max_level = LOG_LEVEL_INFO;
+#define TEXT_MAX 1000 /* bytes of a message */
+
+static enum log_level max_level = LOG_LEVEL_INFO; /* atomic */
 static bool to_journal;
+
+/* JOURNAL_STREAM is inherited; it says "the journal" only of the stream that it names. */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
 
 void log_init(enum log_level level)
 {
-	max_level = level;
-	to_journal = getenv("JOURNAL_STREAM") != NULL;
+	log_set_level(level);
+	to_journal = stderr_is_journal();
+}
+
+void log_set_level(enum log_level level)
+{
+	__atomic_store_n(&max_level, level, __ATOMIC_RELAXED);
+}
+
+enum log_level log_get_level(void)
+{
+	return __atomic_load_n(&max_level, __ATOMIC_RELAXED);
 }
 
 /* Names come from hosts: a line shall stay one, and a terminal as it is. */
-static void blot_controls(char *text, size_t len)
+static void blot_controls(char *text)
 {
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-			text[i] = '?';
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
 }
 
-__attribute__((format(printf, 2, 0))) static void log_va(enum log_level level, const char *fmt,
-							 va_list ap)
+static void write_line(enum log_level level, const char *text)
 {
 	static const struct {
 		const char *journal, *terminal;
@@ -38,31 +65,113 @@ __attribute__((format(printf, 2, 0))) static void log_va(enum log_level level, c
 		[LOG_LEVEL_INFO] = { "<6>", "nvmf-p2pd: " },
 		[LOG_LEVEL_DEBUG] = { "<7>", "nvmf-p2pd: debug: " },
 	};
-	char line[1024];
-	size_t at = (size_t)snprintf(line, sizeof(line) - 1, "%s",
-				     to_journal ? prefix[level].journal : prefix[level].terminal);
-	int n = vsnprintf(line + at, sizeof(line) - 1 - at, fmt, ap);
+	char line[TEXT_MAX + 64];
+	int n = snprintf(line, sizeof(line), "%s%s\n",
+			 to_journal ? prefix[level].journal : prefix[level].terminal, text);
 
-	if (n < 0)
-		return;
-	if ((size_t)n > sizeof(line) - 2 - at)
-		n = (int)(sizeof(line) - 2 - at);
-	blot_controls(line + at, (size_t)n);
-	at += (size_t)n;
-	line[at++] = '\n';
 	/* one write a line, so that lines of threads do not mix */
-	if (write(STDERR_FILENO, line, at) < 0)
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
+}
+
+/* ---- the journal -------------------------------------------------------------------------------
+ */
+
+#define ENTRY_FIELDS_MAX 16
+
+struct entry {
+	struct iovec field[ENTRY_FIELDS_MAX];
+	int n;
+	char buf[4096]; /* where they are, but for the message */
+	size_t used;
+};
+
+__attribute__((format(printf, 2, 3))) static void put(struct entry *e, const char *fmt, ...)
+{
+	size_t room = sizeof(e->buf) - e->used;
+	char *at = e->buf + e->used;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(at, room, fmt, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= room || e->n == ENTRY_FIELDS_MAX)
+		return;
+	e->field[e->n++] = (struct iovec){ at, (size_t)n };
+	e->used += (size_t)n + 1;
+}
+
+static void put_fields(struct entry *e, const struct log_fields *f)
+{
+	const struct {
+		const char *name, *value;
+	} texts[] = {
+		{ "HOST_ADDRESS", f->peer }, { "NQN", f->nqn },           { "HOSTNQN", f->hostnqn },
+		{ "DEVICE", f->device },     { "PROVIDER", f->provider }, { "RNIC", f->rnic },
+		{ "ADDRESS", f->address },   { "THREAD", f->thread },
+	};
+	const struct {
+		const char *name;
+		uint32_t value;
+	} numbers[] = {
+		{ "NSID", f->nsid },
+		{ "CNTLID", f->cntlid },
+		{ "PORT", f->port },
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (texts[i].value)
+			put(e, "NVMF_%s=%s", texts[i].name, texts[i].value);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (numbers[i].value)
+			put(e, "NVMF_%s=%u", numbers[i].name, numbers[i].value);
+}
+
+/* The fields' lengths are told, so that no byte of a value can end or begin one. */
+static bool send_entry(enum log_level level, const struct journal_row *event,
+		       const struct log_fields *f, const char *text)
+{
+	static const int priority[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+	struct entry e = { 0 };
+
+	put(&e, "PRIORITY=%d", priority[level]);
+	put(&e, "MESSAGE=%s", text);
+	put(&e, "SYSLOG_IDENTIFIER=nvmf-p2pd");
+	if (event) {
+		put(&e, "MESSAGE_ID=%s", event->id);
+		put(&e, "NVMF_EVENT=%s", event->name);
+	}
+	if (f)
+		put_fields(&e, f);
+	return sd_journal_sendv(e.field, e.n) == 0;
+}
+
+/* ---- lines and events --------------------------------------------------------------------------
+ */
+
+__attribute__((format(printf, 4, 0))) static void log_va(enum log_level level,
+							 const struct journal_row *event,
+							 const struct log_fields *f,
+							 const char *fmt, va_list ap)
+{
+	char text[TEXT_MAX];
+
+	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
+		return;
+	blot_controls(text);
+	if (!to_journal || !send_entry(level, event, f, text))
+		write_line(level, text);
 }
 
 void log_msg(enum log_level level, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (level > max_level)
+	if (level > log_get_level())
 		return;
 	va_start(ap, fmt);
-	log_va(level, fmt, ap);
+	log_va(level, NULL, NULL, fmt, ap);
 	va_end(ap);
 }
 
@@ -136,10 +245,22 @@ void log_peer(enum log_level level, const char *peer, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (level > max_level || !may_say(peer))
+	if (level > log_get_level() || !may_say(peer))
 		return;
 	va_start(ap, fmt);
-	log_va(level, fmt, ap);
+	log_va(level, NULL, NULL, fmt, ap);
+	va_end(ap);
+}
+
+void log_event(enum journal_event e, const struct log_fields *f, const char *fmt, ...)
+{
+	const struct journal_row *row = &journal_events[e];
+	va_list ap;
+
+	if (row->level > log_get_level() || (f && f->peer && !may_say(f->peer)))
+		return;
+	va_start(ap, fmt);
+	log_va(row->level, row, f, fmt, ap);
 	va_end(ap);
 }
 

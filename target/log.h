@@ -3,19 +3,42 @@
  * fields, and what to do. Rooms return errors; only the edge that decides logs them. Never on the
  * I/O path. Any thread.
  *
- * What a peer can bring on is logged by log_peer(), so that none can fill the journal.
+ * Where stderr is the journal's, entries are structured: PRIORITY, MESSAGE, and of events
+ * (journal.h) a MESSAGE_ID and fields. Elsewhere they are lines of text. No secret is ever logged.
+ *
+ * What a peer can bring on is logged by log_peer(), or as an event with the field "peer", so that
+ * none can fill the journal.
  */
 #ifndef TARGET_LOG_H
 #define TARGET_LOG_H
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+#include "target/journal.h"
 
-/** log_init() - lines above @level are dropped. Under systemd (JOURNAL_STREAM is set) lines carry
- * the priority prefix of sd-daemon(3). */
+#include <stdint.h>
+
+/** log_init() - lines above @level are dropped. Whether stderr is the journal's is found out by
+ * JOURNAL_STREAM, as systemd.exec(5) has it. */
 void log_init(enum log_level level);
+
+/** log_set_level() - from now on. log_get_level() - now. Any thread. */
+void log_set_level(enum log_level level);
+enum log_level log_get_level(void);
 
 /** log_msg() - one line, without a newline at its end. */
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What an event is about; NULL and 0 are left out. In the journal: NVMF_NQN, NVMF_HOSTNQN, ... */
+struct log_fields {
+	const char *peer; /* NVMF_HOST_ADDRESS: who brought it on: limited, see log_peer() */
+	const char *nqn, *hostnqn, *device, *provider, *rnic, *address, *thread;
+	uint32_t nsid;
+	uint16_t cntlid, port;
+};
+#define LOG_FIELDS(...) (&(const struct log_fields){ __VA_ARGS__ })
+
+/** log_event() - a line at the level of event @e, with fields in the journal. @f: NULL: none. */
+void log_event(enum journal_event e, const struct log_fields *f, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #define LOG_PEER_LINES    20 /* for each peer */
 #define LOG_PEER_PERIOD_S 60

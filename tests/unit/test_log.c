@@ -104,6 +104,117 @@ START_TEST(a_line_stays_a_line)
 }
 END_TEST
 
+/* ---- events -----------------------------------------------------------------------------------
+ */
+
+START_TEST(an_event_has_its_level_and_its_peer_is_limited)
+{
+	const struct log_fields *f = LOG_FIELDS(.peer = "10.0.0.9", .nqn = "nqn.a", .nsid = 1);
+
+	log_event(JOURNAL_NS_LOST, NULL, "gone");
+	ck_assert_uint_eq(said("nvmf-p2pd: warning: gone\n"), 1);
+	for (int i = 0; i < 3 * LOG_PEER_LINES; i++)
+		log_event(JOURNAL_HOST_REFUSED, f, "no");
+	ck_assert_uint_eq(said("warning: no\n"), LOG_PEER_LINES);
+	log_set_level(LOG_LEVEL_ERROR);
+	ck_assert_int_eq(log_get_level(), LOG_LEVEL_ERROR);
+	log_event(JOURNAL_NS_LOST, NULL, "gone");
+	ck_assert_uint_eq(said("warning: gone\n"), 1);
+	log_event(JOURNAL_STUCK, NULL, "stuck");
+	ck_assert_uint_eq(said("error: stuck\n"), 1);
+}
+END_TEST
+
+/* It is inherited by whatever the service starts; what was redirected since is not the journal. */
+START_TEST(only_the_stream_that_is_named_is_the_journal)
+{
+	struct stat st;
+	char stream[64];
+
+	ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	ck_assert(stderr_is_journal());
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino + 1);
+	setenv("JOURNAL_STREAM", stream, 1);
+	ck_assert(!stderr_is_journal());
+	setenv("JOURNAL_STREAM", "nonsense", 1);
+	ck_assert(!stderr_is_journal());
+	unsetenv("JOURNAL_STREAM");
+	ck_assert(!stderr_is_journal());
+}
+END_TEST
+
+START_TEST(fields_are_named_and_what_does_not_fit_is_left_out)
+{
+	static char longer[5000];
+	static const char *const expect[] = { "NVMF_HOST_ADDRESS=10.0.0.9", "NVMF_NQN=nqn.a",
+					      "NVMF_NSID=7", "NVMF_PORT=2" };
+	struct entry e = { 0 };
+
+	memset(longer, 'x', sizeof(longer) - 1);
+	put_fields(&e, LOG_FIELDS(.peer = "10.0.0.9", .nqn = "nqn.a", .device = longer, .nsid = 7,
+				  .port = 2));
+	ck_assert_int_eq(e.n, 4);
+	for (int i = 0; i < e.n; i++) {
+		ck_assert_uint_eq(e.field[i].iov_len, strlen(expect[i]));
+		ck_assert_mem_eq(e.field[i].iov_base, expect[i], e.field[i].iov_len);
+	}
+}
+END_TEST
+
+static char *read_file(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char *text = NULL;
+	size_t len = 0;
+
+	ck_assert_msg(f != NULL, "%s: the tests run in the repository's root", path);
+	ck_assert_int_gt(getdelim(&text, &len, '\0', f), 0);
+	fclose(f);
+	return text;
+}
+
+static unsigned int count(const char *text, const char *what)
+{
+	unsigned int n = 0;
+
+	for (; (text = strstr(text, what)); text++)
+		n++;
+	return n;
+}
+
+/* Every event has its own ID, an entry in the catalog under the same subject, and its line in the
+ * man page; and the catalog has no other. */
+START_TEST(catalog_and_man_page_have_every_event)
+{
+	char *catalog = read_file("systemd/nvmf-p2pd.catalog");
+	char *man = read_file("systemd/nvmf-p2pd.8");
+
+	for (int i = 0; i < JOURNAL_NEVENTS; i++) {
+		const struct journal_row *row = &journal_events[i];
+		char entry[256];
+
+		ck_assert_msg(row->name && row->subject, "event %d", i);
+		ck_assert_uint_eq(strlen(row->id), 32);
+		ck_assert_uint_eq(strspn(row->id, "0123456789abcdef"), 32);
+		for (int k = 0; k < i; k++)
+			ck_assert_str_ne(row->id, journal_events[k].id);
+		snprintf(entry, sizeof(entry), "\n-- %s\nSubject: %s\nDefined-By: nvmf-p2pd\n",
+			 row->id, row->subject);
+		ck_assert_msg(count(catalog, entry) == 1, "catalog: %s", row->name);
+		snprintf(entry, sizeof(entry), "\n.It Li %s\n%s (%s)\n", row->id, row->subject,
+			 row->name);
+		ck_assert_msg(count(man, entry) == 1, "man page:%s", entry);
+	}
+	ck_assert_uint_eq(count(catalog, "\n-- "), JOURNAL_NEVENTS);
+	free(catalog);
+	free(man);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("log");
@@ -114,6 +225,10 @@ int main(void)
 	tcase_add_test(t, many_peers_share_what_is_left);
 	tcase_add_test(t, what_is_not_logged_is_not_counted);
 	tcase_add_test(t, a_line_stays_a_line);
+	tcase_add_test(t, an_event_has_its_level_and_its_peer_is_limited);
+	tcase_add_test(t, only_the_stream_that_is_named_is_the_journal);
+	tcase_add_test(t, fields_are_named_and_what_does_not_fit_is_left_out);
+	tcase_add_test(t, catalog_and_man_page_have_every_event);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
