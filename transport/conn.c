@@ -285,8 +285,8 @@ static void say_no(struct rdma_cm_id *id, enum nvme_rdma_cm_status status)
 	char from[64] = "?";
 
 	address_text(rdma_get_peer_addr(id), from, sizeof(from));
-	log_peer(LOG_LEVEL_WARNING, from, "connection from %s rejected: %s", from,
-		 cm_status_text(status));
+	log_event(JOURNAL_HOST_REFUSED, LOG_FIELDS(.peer = from), "connection from %s rejected: %s",
+		  from, cm_status_text(status));
 	(void)rdma_reject(id, &answer, sizeof(answer));
 }
 
@@ -503,6 +503,39 @@ void conn_established(struct conn *c)
 {
 	c->established.run = go_live;
 	reactor_post(c->lane->reactor, &c->established);
+}
+
+/* ---- a stop in good order ---------------------------------------------------------------------
+ *
+ * What the host has sent is answered, what it sends from now on is not touched. So each of its
+ * commands was either done and answered or not begun, and it sends the latter again when it has
+ * connected anew. A status instead would count as a failure with hosts that have one path only.
+ */
+
+void conn_check_finished(struct conn *c)
+{
+	if (c->state == CONN_FINISHING && c->busy_reqs == 0)
+		conn_kill(c);
+}
+
+static void finish(struct message *m)
+{
+	struct conn *c = (void *)((uint8_t *)m - offsetof(struct conn, finish));
+
+	if (c->state == CONN_LIVE)
+		c->state = CONN_FINISHING;
+	else if (c->state == CONN_ACCEPTING)
+		conn_kill(c);
+	conn_check_finished(c);
+}
+
+void conn_finish(struct conn *c)
+{
+	if (c->finish_told)
+		return;
+	c->finish_told = true;
+	c->finish.run = finish;
+	reactor_post(c->lane->reactor, &c->finish);
 }
 
 /* ---- death ------------------------------------------------------------------------------------

@@ -255,14 +255,18 @@ static void try_listen(struct listener *l)
 	int err = open_listener(l, true);
 
 	if (!err) {
-		log_info("port %u: listening on %s port %s", l->port->id, l->port->address,
-			 l->port->service);
+		log_event(JOURNAL_PORT_LISTENING,
+			  LOG_FIELDS(.port = l->port->id, .address = l->port->address),
+			  "port %u: listening on %s port %s", l->port->id, l->port->address,
+			  l->port->service);
 		ev_timer_stop(l->transport->reactors->r[0]->loop, &l->retry);
 		l->said = l->wait_s = 0;
 		return;
 	}
 	if (err != l->said)
-		log_warn(
+		log_event(
+			JOURNAL_PORT_WAITING,
+			LOG_FIELDS(.port = l->port->id, .address = l->port->address),
 			"port %u cannot listen on %s port %s: %s; it is tried again until it can: %s",
 			l->port->id, l->port->address, l->port->service, strerror(-err), hint);
 	l->said = err;
@@ -378,14 +382,58 @@ void transport_provider_changed(struct transport *tr, unsigned int index)
 		rnic_provider_changed(r, index);
 }
 
-void transport_stop(struct transport *tr)
+unsigned int transport_listening(const struct transport *tr, FILE *waiting)
 {
-	struct conn *c, *next;
+	unsigned int n = 0;
 
+	for (size_t i = 0; i < tr->conf->nports; i++) {
+		const struct listener *l = &tr->listeners[i];
+
+		if (!ev_is_active(&l->retry))
+			n += l->id != NULL;
+		else if (l->said == -EADDRNOTAVAIL)
+			fprintf(waiting, "; port %u: %s is not there yet", l->port->id,
+				l->port->address);
+		else
+			fprintf(waiting, "; port %u: %s: %s", l->port->id, l->port->address,
+				l->said ? strerror(-l->said) : "its RNIC is gone");
+	}
+	return n;
+}
+
+static void listen_no_more(struct transport *tr)
+{
 	for (size_t i = 0; i < tr->conf->nports; i++) {
 		ev_timer_stop(tr->reactors->r[0]->loop, &tr->listeners[i].retry);
 		destroy_id(&tr->listeners[i]);
 	}
+}
+
+void transport_finish(struct transport *tr)
+{
+	struct conn *c;
+
+	listen_no_more(tr);
+	LIST_FOREACH (c, &tr->conns, entry)
+		if (c->nvmf.qid)
+			conn_finish(c);
+}
+
+bool transport_finished(const struct transport *tr)
+{
+	const struct conn *c;
+
+	LIST_FOREACH (c, &tr->conns, entry)
+		if (c->nvmf.qid)
+			return false;
+	return true;
+}
+
+void transport_stop(struct transport *tr)
+{
+	struct conn *c, *next;
+
+	listen_no_more(tr);
 	LIST_FOREACH_SAFE (c, &tr->conns, entry, next)
 		nvmf_queue_disconnect(&c->nvmf);
 }

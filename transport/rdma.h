@@ -111,7 +111,8 @@ struct rnic {
 enum conn_state {
 	CONN_ACCEPTING, /* for ESTABLISHED; capsules that come before it are kept */
 	CONN_LIVE,
-	CONN_DRAINING, /* for everything that is out */
+	CONN_FINISHING, /* for the commands that it has; capsules that come are kept */
+	CONN_DRAINING,  /* for everything that is out */
 };
 
 #define IN_CAPSULE_ALIGN 512u /* bytes: what every drive takes O_DIRECT data at */
@@ -211,7 +212,8 @@ struct conn {
 	struct ibv_mr *mr;
 	bool last_wqe_told; /* control thread */
 	ev_timer last_wqe_timer, gone_timer;
-	struct message established, last_wqe_message, death;
+	struct message established, last_wqe_message, finish, death;
+	bool finish_told;        /* control thread */
 	LIST_ENTRY(conn) bucket; /* in lane->by_qpn */
 	LIST_ENTRY(conn) entry;  /* in transport->conns: control thread */
 };
@@ -278,6 +280,8 @@ void conn_request(struct listener *l, struct rdma_cm_id *id,
 		  const struct rdma_conn_param *param); /* control */
 void conn_established(struct conn *c);                  /* control */
 void conn_last_wqe(struct conn *c);                     /* control */
+void conn_finish(struct conn *c);                       /* control */
+void conn_check_finished(struct conn *c);
 void conn_kill(struct conn *c);
 void conn_expect_nothing(struct conn *c);
 void conn_check_drained(struct conn *c);

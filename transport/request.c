@@ -375,7 +375,7 @@ static void give_wrs(struct request *req)
 		c->nfree_wrs++;
 		wr = next;
 	}
-	while (c->state == CONN_LIVE && (req = STAILQ_FIRST(&c->wr_waiters)) &&
+	while (c->state != CONN_DRAINING && (req = STAILQ_FIRST(&c->wr_waiters)) &&
 	       c->nfree_wrs >= req->sgl.npieces - 1u) {
 		STAILQ_REMOVE_HEAD(&c->wr_waiters, entry);
 		c->cqs->starving--;
@@ -409,6 +409,7 @@ static void release(struct request *req)
 	c->busy_reqs--;
 	STAILQ_INSERT_HEAD(&c->free_reqs, req, entry);
 	conn_start_pending(c);
+	conn_check_finished(c);
 	conn_check_drained(c);
 }
 

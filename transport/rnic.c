@@ -140,6 +140,8 @@ static int rnic_create(struct transport *tr, struct rdma_cm_id *id, struct rnic 
 		return err;
 	}
 	LIST_INSERT_HEAD(&tr->rnics, r, entry);
+	log_event(JOURNAL_RNIC_READY, LOG_FIELDS(.rnic = rnic_name(r)), "rnic %s: in use",
+		  rnic_name(r));
 	if (tr->reactors->r[0]->set->n && !r->lane[0]->staging->odp)
 		log_warn("rnic %s: payload is staged in host memory: %s", rnic_name(r),
 			 r->lane[0]->staging->why_no_odp);
@@ -169,7 +171,8 @@ void rnic_lost(struct rnic *r)
 	if (r->gone)
 		return;
 	r->gone = true;
-	log_warn("rnic %s is gone; its hosts are disconnected", rnic_name(r));
+	log_event(JOURNAL_RNIC_GONE, LOG_FIELDS(.rnic = rnic_name(r)),
+		  "rnic %s is gone; its hosts are disconnected", rnic_name(r));
 	listeners_lost(r->transport, r->verbs);
 	LIST_FOREACH (c, &r->transport->conns, entry)
 		if (c->lane->rnic == r)
@@ -246,9 +249,10 @@ static void prove_provider(struct rnic *r, struct provider *p, enum ibv_mtu mtu)
 	if (p->state != PROVIDER_ACTIVE)
 		return;
 	proof = staging_prove(r->lane[0]->staging, p, mtu);
-	log_msg(proof->verdict == PROOF_NONE ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
-		"rnic %s, CMB of %s, path MTU %u: %s%s%s", rnic_name(r), p->name,
-		proof_mtu_bytes(mtu), verdict_text(proof), proof->why[0] ? "; " : "", proof->why);
+	log_event(proof->verdict == PROOF_NONE ? JOURNAL_PATH_NOT_PROVED : JOURNAL_PATH_PROVED,
+		  LOG_FIELDS(.rnic = rnic_name(r), .provider = p->name),
+		  "rnic %s, CMB of %s, path MTU %u: %s%s%s", rnic_name(r), p->name,
+		  proof_mtu_bytes(mtu), verdict_text(proof), proof->why[0] ? "; " : "", proof->why);
 }
 
 void rnic_prove(struct rnic *r, enum ibv_mtu mtu)

@@ -62,6 +62,18 @@ void transport_provider_lost(struct transport *tr, unsigned int index);
 /** transport_report() - the RNICs' part of the table of paths. */
 void transport_report(const struct transport *tr, struct report *report);
 
+/** transport_listening() - how many ports listen; of each other one, "; port N: why" goes to
+ * @waiting. */
+unsigned int transport_listening(const struct transport *tr, FILE *waiting);
+
+/** transport_finish() - listen no more; answer the commands that hosts have sent, but begin none
+ * that come from now on, and end each I/O queue that has nothing left to answer. Not to be
+ * undone. */
+void transport_finish(struct transport *tr);
+
+/** transport_finished() - no I/O queue is left. */
+bool transport_finished(const struct transport *tr);
+
 /** transport_stop() - listen no more and disconnect every connection; they end in the loop. */
 void transport_stop(struct transport *tr);
 
