@@ -60,8 +60,10 @@ static void expire(struct queue_auth *qa)
 	bool failed = qa->auth.state == AUTH_OVER || qa->auth.state == AUTH_WAIT_FETCH_FAILURE1;
 
 	if (!failed)
-		log_peer(
-			LOG_LEVEL_WARNING, qa->q->remote_address,
+		log_event(
+			JOURNAL_AUTH_FAILED,
+			LOG_FIELDS(.hostnqn = qa->q->ctrl->hostnqn, .peer = qa->q->remote_address,
+				   .cntlid = qa->q->ctrl->cntlid),
 			"controller %u: host %s from %s did not end its authentication of queue %u in time",
 			qa->q->ctrl->cntlid, qa->q->ctrl->hostnqn, qa->q->remote_address,
 			qa->q->qid);
@@ -212,10 +214,12 @@ static void answer(struct nvmf_req *req, uint16_t status)
 
 static void log_failure(const struct queue_auth *qa)
 {
-	log_peer(LOG_LEVEL_WARNING, qa->q->remote_address,
-		 "controller %u: host %s from %s failed to authenticate queue %u: %s",
-		 qa->q->ctrl->cntlid, qa->q->ctrl->hostnqn, qa->q->remote_address, qa->q->qid,
-		 auth_explanation_text(qa->auth.explanation));
+	log_event(JOURNAL_AUTH_FAILED,
+		  LOG_FIELDS(.hostnqn = qa->q->ctrl->hostnqn, .peer = qa->q->remote_address,
+			     .cntlid = qa->q->ctrl->cntlid),
+		  "controller %u: host %s from %s failed to authenticate queue %u: %s",
+		  qa->q->ctrl->cntlid, qa->q->ctrl->hostnqn, qa->q->remote_address, qa->q->qid,
+		  auth_explanation_text(qa->auth.explanation));
 }
 
 static void log_success(const struct queue_auth *qa)

@@ -83,6 +83,10 @@ struct backend_ops {
 	void (*close)(struct backend *b);
 };
 
+/** backend_may_come() - is @err that of opening a device that is not there, or not yet as it will
+ * be, rather than of naming the wrong thing? */
+bool backend_may_come(int err);
+
 /** backend_status() - what an I/O's negative errno means to the host: an NVMe status. @write: it
  * was one. Any thread. */
 uint16_t backend_status(int err, bool write);
@@ -95,8 +99,10 @@ void backend_limits_read(int fd, unsigned int major, unsigned int minor,
 /**
  * backend_block_open() - a block device, or a regular file (4 KiB blocks), with O_DIRECT on the
  * rings of @reactors. @polled: its completions are looked for and raise no interrupt. Return: 0;
- * -ENODEV for anything else than a block device or a regular file; -EINVAL if its logical block is
- * not 512 or 4096 bytes; or the errno of open. On failure *@ret_why says what failed.
+ * -ENOTBLK for anything else than a block device or a regular file; -EINVAL if its logical block is
+ * not 512 or 4096 bytes; or the errno of open. On failure *@ret_why says what failed. If it
+ * backend_may_come(), the backend is there all the same, lost and without a size, and reopen()
+ * takes what it finds then.
  */
 __attribute__((warn_unused_result)) int backend_block_open(const struct reactors *reactors,
 							   const char *path, bool polled,

@@ -21,6 +21,7 @@ struct block {
 	char *path;
 	int registered[REACTORS_MAX]; /* the rings' indexes of the descriptor, or -1 */
 	bool file;
+	bool wants_polled;    /* as configured */
 	bool polled;          /* I/O is looked for, the drive raises no interrupt */
 	bool discard_command; /* io_uring has one (Linux 6.12) */
 	char identity[128];   /* WWID or the like, "" if it has none */
@@ -302,13 +303,16 @@ static int open_device(struct block *b, const char **ret_why)
 	struct stat st;
 
 	*ret_why = "cannot be opened";
+	if (stat(b->path, &st) < 0)
+		return -errno;
+	if (!S_ISBLK(st.st_mode) && !S_ISREG(st.st_mode)) {
+		*ret_why = "is neither a block device nor a file";
+		return -ENOTBLK;
+	}
 	b->backend.info.fd = open(b->path, O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (b->backend.info.fd < 0 || fstat(b->backend.info.fd, &st) < 0)
 		return -errno;
-	if (S_ISBLK(st.st_mode) || S_ISREG(st.st_mode))
-		return read_geometry(b, &st, ret_why);
-	*ret_why = "is neither a block device nor a file";
-	return -ENODEV;
+	return read_geometry(b, &st, ret_why);
 }
 
 /* Each ring knows the descriptor by an index of its own. @fd: what to have there; -1: nothing. */
@@ -410,13 +414,33 @@ static uint64_t block_nlb(const struct backend *b)
 	return ioctl(b->info.fd, BLKGETSIZE64, &size) ? 0 : size >> b->info.lba_shift;
 }
 
+/* Whatever is there. */
+static int open_first(struct block *b, const char **ret_why)
+{
+	int err = open_device(b, ret_why);
+
+	if (!err && b->wants_polled)
+		err = use_polled_queues(b, ret_why);
+	if (!err) {
+		register_everywhere(b, b->backend.info.fd);
+		return 0;
+	}
+	if (b->backend.info.fd >= 0)
+		close(b->backend.info.fd);
+	b->backend.info.fd = -1;
+	return err;
+}
+
 /* The new device takes the place of the old under the same descriptor, in one step: whatever is in
  * flight on the old one keeps that and ends. */
 static int block_reopen(struct backend *b, const char **ret_why)
 {
 	struct block *old = block_of(b), now = { .path = old->path };
-	int err = open_device(&now, ret_why);
+	int err;
 
+	if (b->info.fd < 0)
+		return open_first(old, ret_why);
+	err = open_device(&now, ret_why);
 	if (!err && (now.backend.info.nlb != b->info.nlb ||
 		     now.backend.info.lba_shift != b->info.lba_shift ||
 		     strcmp(now.identity, old->identity) != 0)) {
@@ -446,6 +470,23 @@ static const struct backend_ops block_ops = {
 	.close = block_close,
 };
 
+bool backend_may_come(int err)
+{
+	switch (-err) {
+	case ENOENT: /* no such path */
+	case ENXIO:  /* nor a driver behind it */
+	case ENODEV:
+	case ENOMEDIUM: /* or no blocks yet */
+	case EIO:
+	case ETIMEDOUT:
+	case EACCES: /* until udev has set its owner */
+	case EPERM:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int backend_block_open(const struct reactors *reactors, const char *path, bool polled,
 		       struct backend **ret_backend, const char **ret_why)
 {
@@ -457,18 +498,18 @@ int backend_block_open(const struct reactors *reactors, const char *path, bool p
 		return -ENOMEM;
 	b->backend.ops = &block_ops;
 	b->backend.info.fd = -1;
+	b->backend.info.write_cache = true; /* what hosts are told until it is known */
 	for (unsigned int i = 0; i < REACTORS_MAX; i++)
 		b->registered[i] = -1;
 	b->reactors = reactors;
+	b->wants_polled = polled;
 	b->path = strdup(path);
-	err = b->path ? open_device(b, ret_why) : -ENOMEM;
-	if (!err && polled)
-		err = use_polled_queues(b, ret_why);
-	if (err) {
+	err = b->path ? open_first(b, ret_why) : -ENOMEM;
+	b->backend.lost = backend_may_come(err);
+	if (err && !b->backend.lost) {
 		block_close(&b->backend);
 		return err;
 	}
-	register_everywhere(b, b->backend.info.fd);
 	*ret_backend = &b->backend;
-	return 0;
+	return err;
 }

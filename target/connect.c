@@ -104,12 +104,14 @@ static bool within_limits(const struct nvmf_queue *q, const struct nvmf_connect_
 	    (!conf->host_queues || u.queues <= conf->host_queues) &&
 	    (!conf->host_queue_memory || u.memory <= conf->host_queue_memory))
 		return true;
-	log_warn("host %s from %s has reached its limit of %s", data->hostnqn, q->remote_address,
-		 conf->host_controllers && u.controllers > conf->host_controllers
-			 ? "controllers (host_controllers)"
-		 : conf->host_queues && u.queues > conf->host_queues
-			 ? "I/O queues (host_queues)"
-			 : "queue memory (host_queue_memory)");
+	log_event(JOURNAL_HOST_REFUSED,
+		  LOG_FIELDS(.hostnqn = data->hostnqn, .peer = q->remote_address),
+		  "host %s from %s has reached its limit of %s", data->hostnqn, q->remote_address,
+		  conf->host_controllers && u.controllers > conf->host_controllers
+			  ? "controllers (host_controllers)"
+		  : conf->host_queues && u.queues > conf->host_queues
+			  ? "I/O queues (host_queues)"
+			  : "queue memory (host_queue_memory)");
 	return false;
 }
 
@@ -147,9 +149,11 @@ static uint16_t connect_admin(struct nvmf_req *req, const struct nvmf_connect_sq
 		return err == -EBUSY ? NVME_CONNECT_BUSY : NVME_INTERNAL_ERROR;
 	bind_queue(req, c);
 	controller_start_keep_alive(c, get32(sqe->kato_ms));
-	log_peer(LOG_LEVEL_INFO, q->remote_address,
-		 "controller %u: host %s from %s connected to %s, keep alive %u ms", c->cntlid,
-		 c->hostnqn, q->remote_address, s->nqn, c->kato_ms);
+	log_event(JOURNAL_HOST_CONNECTED,
+		  LOG_FIELDS(.hostnqn = c->hostnqn, .peer = q->remote_address, .nqn = s->nqn,
+			     .cntlid = c->cntlid, .port = c->port_id),
+		  "controller %u: host %s from %s connected to %s, keep alive %u ms", c->cntlid,
+		  c->hostnqn, q->remote_address, s->nqn, c->kato_ms);
 	return NVME_OK;
 }
 
@@ -212,8 +216,10 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 	 */
 	if (!s || !subsystem_on_port(s, q->port)) {
 		if (refused_first(q->target, data->hostnqn, q->remote_address))
-			log_peer(
-				LOG_LEVEL_WARNING, q->remote_address,
+			log_event(
+				JOURNAL_HOST_REFUSED,
+				LOG_FIELDS(.hostnqn = data->hostnqn, .peer = q->remote_address,
+					   .nqn = data->subsysnqn, .port = q->port->id),
 				"host %s from %s asked for subsystem %s, which port %u does not have",
 				data->hostnqn, q->remote_address, data->subsysnqn, q->port->id);
 		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, subsysnqn)) &
@@ -221,11 +227,16 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 	}
 	if (!subsystem_allows(s, data->hostnqn)) {
 		if (refused_first(q->target, data->hostnqn, q->remote_address))
-			log_peer(LOG_LEVEL_WARNING, q->remote_address,
-				 "host %s from %s is not among the allowed_hosts of %s",
-				 data->hostnqn, q->remote_address, s->nqn);
+			log_event(JOURNAL_HOST_REFUSED,
+				  LOG_FIELDS(.hostnqn = data->hostnqn, .peer = q->remote_address,
+					     .nqn = s->nqn),
+				  "host %s from %s is not among the allowed_hosts of %s",
+				  data->hostnqn, q->remote_address, s->nqn);
 		return NVME_CONNECT_INVALID_HOST | NVME_DNR;
 	}
+
+	if (subsystem_waits(s)) /* its drive will come */
+		return NVME_CONNECT_BUSY;
 
 	bool must_authenticate;
 	uint16_t status;

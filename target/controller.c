@@ -124,9 +124,11 @@ static void on_kato(struct ev_loop *loop, ev_timer *w, int revents)
 	}
 	ev_timer_stop(loop, w);
 	if (c->kato_ms)
-		log_peer(LOG_LEVEL_WARNING, c->admin->remote_address,
-			 "controller %u: host %s was silent for %u ms (keep alive), disconnecting",
-			 c->cntlid, c->hostnqn, c->kato_ms);
+		log_event(JOURNAL_HOST_SILENT,
+			  LOG_FIELDS(.hostnqn = c->hostnqn, .peer = c->admin->remote_address,
+				     .nqn = c->subsys->nqn, .cntlid = c->cntlid),
+			  "controller %u: host %s was silent for %u ms (keep alive), disconnecting",
+			  c->cntlid, c->hostnqn, c->kato_ms);
 	else
 		log_peer(LOG_LEVEL_INFO, c->admin->remote_address,
 			 "controller %u: host %s asked nothing for %d s, disconnecting", c->cntlid,
@@ -158,6 +160,7 @@ int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char 
 	c->port_id = admin->port->id;
 	memcpy(c->hostid, hostid, sizeof(c->hostid));
 	strlcpy(c->hostnqn, hostnqn, sizeof(c->hostnqn));
+	strlcpy(c->address, admin->remote_address, sizeof(c->address));
 	c->admin = admin;
 	c->map = ns_map_create(c);
 	if (!c->map || (s->discovery && discovery_init(c))) {
@@ -183,7 +186,10 @@ void controller_put(struct controller *c)
 {
 	if (--c->refs)
 		return;
-	log_peer(LOG_LEVEL_INFO, c->hostnqn, "controller %u: gone", c->cntlid);
+	log_event(JOURNAL_HOST_GONE,
+		  LOG_FIELDS(.hostnqn = c->hostnqn, .peer = c->address, .nqn = c->subsys->nqn,
+			     .cntlid = c->cntlid),
+		  "controller %u: gone, of host %s", c->cntlid, c->hostnqn);
 	ev_timer_stop(control_reactor(c->target)->loop, &c->kato_timer);
 	c->target->by_cntlid[c->cntlid] = NULL;
 	LIST_REMOVE(c, entry);

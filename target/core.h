@@ -159,6 +159,7 @@ struct controller {
 	struct ana_counts ana;
 	char hostnqn[CONFIG_NQN_MAX + 1];
 	uint8_t hostid[16];
+	char address[64];        /* where its admin queue came from */
 	uint32_t in_capsule_len; /* what IOCCSZ says: data or SGL descriptors behind the SQE */
 	/* properties */
 	uint32_t cc, csts;
@@ -408,6 +409,12 @@ static inline uint64_t ns_nlb(const struct namespace *ns)
 	return __atomic_load_n(&ns->nlb, __ATOMIC_RELAXED);
 }
 
+/* Was its device ever there? Until then nothing is known of it, and no host sees it. */
+static inline bool namespace_present(const struct namespace *ns)
+{
+	return ns_nlb(ns) > 0;
+}
+
 /* ---- the chapters -----------------------------------------------------------------------------
  */
 
@@ -538,6 +545,10 @@ void subsystem_controller_gone(struct subsystem *s);
 /* I/O queues that a controller of it has at most */
 uint16_t max_queues(const struct subsystem *s);
 bool subsystem_is_static(const struct subsystem *s);
+/* Is it a controller passed through that is not there yet? No host may connect till then. */
+bool subsystem_waits(const struct subsystem *s);
+/* Then look for it. Return: it is there, and has its namespaces. */
+bool subsystem_open_passthru(struct subsystem *s);
 bool subsystem_allows(const struct subsystem *s, const char *hostnqn);
 struct namespace *subsystem_namespace(const struct subsystem *s, uint32_t nsid);
 bool namespace_shows(const struct namespace *ns, const char *hostnqn);

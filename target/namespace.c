@@ -12,6 +12,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define FIELDS_OF(ns)                                                                              \
+	LOG_FIELDS(.nqn = (ns)->subsys->nqn, .nsid = (ns)->nsid, .device = (ns)->conf->device)
+
 static void set_ns_uuid(const struct subsystem *s, struct namespace *ns)
 {
 	char name[CONFIG_NQN_MAX + 16];
@@ -87,14 +90,15 @@ static void log_stage(const struct namespace *ns)
 	const struct stage_target *st = &ns->stage;
 
 	if (st->nusable || st->policy == STAGE_OFF)
-		log_info("namespace %u of %s: %s, staged in %s", ns->nsid, ns->subsys->nqn,
-			 ns->conf->device, st->nusable ? st->why : "host memory as configured");
+		log_event(JOURNAL_NS_ADDED, FIELDS_OF(ns), "namespace %u of %s: %s, staged in %s",
+			  ns->nsid, ns->subsys->nqn, ns->conf->device,
+			  st->nusable ? st->why : "host memory as configured");
 	else
-		log_warn("namespace %u of %s: %s, %s: %s", ns->nsid, ns->subsys->nqn,
-			 ns->conf->device,
-			 st->policy == STAGE_REQUIRE ? "commands will fail (cmb = \"require\")"
-						     : "staged in host memory",
-			 st->why);
+		log_event(JOURNAL_PATH_NOT_PROVED, FIELDS_OF(ns), "namespace %u of %s: %s, %s: %s",
+			  ns->nsid, ns->subsys->nqn, ns->conf->device,
+			  st->policy == STAGE_REQUIRE ? "commands will fail (cmb = \"require\")"
+						      : "staged in host memory",
+			  st->why);
 	if (st->nusable && st->candidate[0].write.verdict == PROOF_UNKNOWN)
 		log_info("namespace %u of %s: that it writes from CMB rightly is not proved: %s",
 			 ns->nsid, ns->subsys->nqn, st->candidate[0].write.why);
@@ -105,6 +109,8 @@ static void prove(struct target *t, struct namespace *ns)
 	struct stage_target before = ns->stage;
 	const struct backend_info *info = &ns->backend->info;
 
+	if (backend_lost(ns->backend))
+		return;
 	topology_block_client(t->topo, info->major, info->minor, &ns->stage.client);
 	stage_target_prove(&ns->stage, control_reactor(t)->set, t->topo, info->fd, proof_len(ns),
 			   ns->scratch_fd);
@@ -207,8 +213,15 @@ int namespace_open(struct target *t, struct subsystem *s, const struct config_na
 	const char *why;
 	int err = backend_block_open(t->reactors, conf->device, conf->polled, &backend, &why);
 
-	return err ? refuse(conf, s, why, err, diag)
-		   : namespace_create(t, s, conf, backend, ret_ns, diag);
+	if (err && !backend_may_come(err))
+		return refuse(conf, s, why, err, diag);
+	if (err)
+		log_event(
+			JOURNAL_NS_WAITING,
+			LOG_FIELDS(.nqn = s->nqn, .nsid = conf->nsid, .device = conf->device),
+			"namespace %u of %s: %s %s (%s): hosts will see it when the device is there",
+			conf->nsid, s->nqn, conf->device, why, strerror(-err));
+	return namespace_create(t, s, conf, backend, ret_ns, diag);
 }
 
 int namespace_create(struct target *t, struct subsystem *s, const struct config_namespace *conf,
@@ -230,7 +243,8 @@ int namespace_create(struct target *t, struct subsystem *s, const struct config_
 	STAILQ_INIT(&ns->drains);
 	STAILQ_INIT(&ns->locks);
 	set_ns_ids(s, ns);
-	ns->ana_group = (uint8_t)conf->ana_group;
+	(void)namespace_regroup(ns);
+	ns->stage.reason = STAGE_HOST_LOST; /* until it is proved */
 	ns->stage.policy = policy_of(conf->cmb);
 	ns->nlb = ns->backend->info.nlb;
 	ns->lba_shift = ns->backend->info.lba_shift;
@@ -239,7 +253,7 @@ int namespace_create(struct target *t, struct subsystem *s, const struct config_
 		err = ns_reservation_open(ns, diag);
 	if (!err)
 		err = namespace_protect_open(ns, diag);
-	if (!err)
+	if (!err && !backend_lost(backend))
 		err = open_scratch(t, ns, diag);
 	if (err) {
 		namespace_close(ns);
@@ -297,7 +311,11 @@ static void note_failed(struct namespace *ns, const struct provider_set *set, ui
 {
 	for (unsigned int i = 0; i < set->n; i++)
 		if (failed & UINT32_C(1) << i && stage_target_failed(&ns->stage, i))
-			log_warn(
+			log_event(
+				JOURNAL_PATH_DROPPED,
+				LOG_FIELDS(.nqn = ns->subsys->nqn, .nsid = ns->nsid,
+					   .device = ns->conf->device,
+					   .provider = set->provider[i]->name),
 				"namespace %u of %s: the drive refused an I/O in the CMB of %s: not used until it is proved again (SIGUSR2)",
 				ns->nsid, ns->subsys->nqn, set->provider[i]->name);
 }
@@ -362,6 +380,23 @@ void target_provider_lost(struct target *t)
 	target_publish_views(t);
 }
 
+/* A device that was not there when the namespace was made. Nobody sees it yet. */
+static void arrive(struct namespace *ns)
+{
+	struct config_diag diag;
+
+	ns->lba_shift = ns->backend->info.lba_shift;
+	__atomic_store_n(&ns->nlb, ns->backend->info.nlb, __ATOMIC_RELAXED);
+	if (open_scratch(ns->target, ns, &diag)) {
+		log_warn("%s; its writes are proved without", diag.what);
+		if (ns->scratch_fd >= 0)
+			close(ns->scratch_fd);
+		ns->scratch_fd = -1;
+	}
+	prove(ns->target, ns);
+	target_publish_views(ns->target);
+}
+
 static void reopen(struct namespace *ns, bool *ret_back)
 {
 	const char *why;
@@ -370,8 +405,11 @@ static void reopen(struct namespace *ns, bool *ret_back)
 	if (!err) {
 		__atomic_store_n(&ns->backend->lost, false, __ATOMIC_RELAXED);
 		*ret_back = true;
-		log_info("namespace %u of %s: %s is back", ns->nsid, ns->subsys->nqn,
-			 ns->conf->device);
+		log_event(JOURNAL_NS_BACK, FIELDS_OF(ns), "namespace %u of %s: %s is %s", ns->nsid,
+			  ns->subsys->nqn, ns->conf->device,
+			  namespace_present(ns) ? "back" : "there");
+		if (!namespace_present(ns))
+			arrive(ns);
 	} else if (err == -ESTALE) {
 		log_debug("namespace %u of %s: %s: %s", ns->nsid, ns->subsys->nqn, ns->conf->device,
 			  why);
@@ -394,8 +432,9 @@ static bool note_loss(struct namespace *ns)
 	if (backend_lost(b) || !b->ops->gone(b))
 		return false;
 	__atomic_store_n(&b->lost, true, __ATOMIC_RELAXED);
-	log_warn("namespace %u of %s: %s is gone; it is inaccessible (ANA) until it is back",
-		 ns->nsid, ns->subsys->nqn, ns->conf->device);
+	log_event(JOURNAL_NS_LOST, FIELDS_OF(ns),
+		  "namespace %u of %s: %s is gone; it is inaccessible (ANA) until it is back",
+		  ns->nsid, ns->subsys->nqn, ns->conf->device);
 	return true;
 }
 
@@ -420,14 +459,41 @@ unsigned int target_check_devices(struct target *t, bool *ret_back)
 	bool moved = false;
 
 	*ret_back = false;
-	for (size_t s = 0; s < t->nsubsystems; s++)
+	for (size_t s = 0; s < t->nsubsystems; s++) {
+		if (subsystem_waits(t->subsystems[s]))
+			nlost += !subsystem_open_passthru(t->subsystems[s]);
 		FOR_EACH_NAMESPACE (t->subsystems[s], ns) {
 			nlost += check_device(ns, ret_back);
 			moved |= namespace_regroup(ns);
 		}
+	}
 	if (moved)
 		tell_hosts(t);
 	return nlost;
+}
+
+unsigned int target_waiting(const struct target *t, FILE *out)
+{
+	const struct namespace *ns;
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < t->nsubsystems; i++) {
+		const struct subsystem *s = t->subsystems[i];
+
+		if (subsystem_waits(s)) {
+			n++;
+			fprintf(out, "; subsystem %s: controller %s is not there yet", s->nqn,
+				s->conf->passthrough);
+		}
+		FOR_EACH_NAMESPACE (s, ns)
+			if (backend_lost(ns->backend)) {
+				n++;
+				fprintf(out, "; namespace %u of %s: %s is %s", ns->nsid, s->nqn,
+					ns->conf->device,
+					namespace_present(ns) ? "gone" : "not there yet");
+			}
+	}
+	return n;
 }
 
 static bool check_size(struct namespace *ns)
@@ -437,8 +503,9 @@ static bool check_size(struct namespace *ns)
 
 	if (nlb == 0 || nlb == ns_nlb(ns))
 		return false;
-	log_info("namespace %u of %s: %s has %" PRIu64 " blocks now, %" PRIu64 " before", ns->nsid,
-		 ns->subsys->nqn, ns->conf->device, nlb, ns_nlb(ns));
+	log_event(JOURNAL_NS_RESIZED, FIELDS_OF(ns),
+		  "namespace %u of %s: %s has %" PRIu64 " blocks now, %" PRIu64 " before", ns->nsid,
+		  ns->subsys->nqn, ns->conf->device, nlb, ns_nlb(ns));
 	b->info.nlb = nlb;
 	__atomic_store_n(&ns->nlb, nlb, __ATOMIC_RELAXED);
 	ns->changed = true;

@@ -19,7 +19,7 @@ struct ns_map *ns_map_create(const struct controller *c)
 		return NULL;
 	map->n = n;
 	FOR_EACH_NAMESPACE (s, ns)
-		if (namespace_shows(ns, c->hostnqn)) {
+		if (namespace_present(ns) && namespace_shows(ns, c->hostnqn)) {
 			map->entry[ns->nsid] = (struct ns_map_entry){ .ns = ns };
 			ana_fill(c, &map->entry[ns->nsid]);
 		}

@@ -39,7 +39,8 @@ static void retire_locked(struct range_lock *l)
 		return;
 	}
 	STAILQ_REMOVE_HEAD(&ns->locks, entry);
-	log_info("namespace %u of %s: removed", ns->nsid, ns->nqn);
+	log_event(JOURNAL_NS_REMOVED, LOG_FIELDS(.nqn = ns->nqn, .nsid = ns->nsid),
+		  "namespace %u of %s: removed", ns->nsid, ns->nqn);
 	namespace_close(ns);
 	t->nretiring--;
 	free_retired(t);
@@ -119,8 +120,18 @@ static int plan_passthru(struct target *t, struct plan *p, struct config_diag *d
 	struct subsystem *s = p->s;
 	const struct config_subsystem *before = s->conf;
 
-	if (p->is_new)
-		return passthru_open(t, s, &p->namespaces, &p->n, diag);
+	if (p->is_new) {
+		int err = passthru_open(t, s, &p->namespaces, &p->n, diag);
+
+		if (!backend_may_come(err))
+			return err;
+		log_event(JOURNAL_NS_WAITING,
+			  LOG_FIELDS(.nqn = s->nqn, .device = s->conf->passthrough),
+			  "%s: hosts can connect when it is there", diag->what);
+		return 0;
+	}
+	if (subsystem_waits(s))
+		return 0;
 	if (same_text(before->passthrough, p->conf->passthrough) &&
 	    before->passthrough_vendor_admin == p->conf->passthrough_vendor_admin) {
 		p->n = s->nnamespaces;

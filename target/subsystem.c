@@ -192,6 +192,28 @@ bool subsystem_is_static(const struct subsystem *s)
 	return s->conf && s->conf->controller_model == CONFIG_MODEL_STATIC;
 }
 
+bool subsystem_waits(const struct subsystem *s)
+{
+	return s->conf && s->conf->passthrough && !s->passthru;
+}
+
+bool subsystem_open_passthru(struct subsystem *s)
+{
+	struct config_diag diag;
+	struct namespace **list;
+	size_t n;
+
+	if (passthru_open(s->target, s, &list, &n, &diag))
+		return false;
+	free(s->namespaces);
+	s->namespaces = list;
+	s->nnamespaces = n;
+	target_publish_views(s->target);
+	log_event(JOURNAL_NS_BACK, LOG_FIELDS(.nqn = s->nqn, .device = s->conf->passthrough),
+		  "subsystem %s: controller %s is there", s->nqn, s->conf->passthrough);
+	return true;
+}
+
 static bool is_among(const char *const *hosts, size_t n, const char *hostnqn)
 {
 	for (size_t i = 0; i < n; i++)

@@ -174,6 +174,8 @@ struct nvmf_queue {
 
 /**
  * target_create() - open every namespace's device, prove its staging, and be ready for connections.
+ * A device that is not there (backend_may_come()) is waited for: target_check_devices(). Hosts see
+ * the namespace when it is.
  * @c, @reactors (whose sets exist) and @topo must outlive the target. Blocks. On failure @diag says
  * which file and line, and what to do. Return: 0 or negative errno.
  */
@@ -190,8 +192,8 @@ void target_destroy(struct target *t);
  * target_reload() - have the subsystems and namespaces of @conf, and its access rights; its
  * `daemon` and `ports` are not looked at. Hosts are told by asynchronous events; those that are not
  * allowed any more are disconnected. Takes @conf over, on success only. Blocks while devices are
- * opened and proved. On failure nothing has changed, and @diag says why. Control thread. Return: 0
- * or negative errno.
+ * opened and proved; what is not there is waited for. On failure nothing has changed, and @diag
+ * says why. Control thread. Return: 0 or negative errno.
  */
 __attribute__((warn_unused_result)) int target_reload(struct target *t, struct config *conf,
 						      struct config_diag *diag);
@@ -214,8 +216,13 @@ void target_prove(struct target *t);
 /** target_provider_lost() - a provider is LOST: no namespace uses it any more. */
 void target_provider_lost(struct target *t);
 
+/** target_waiting() - what is without its device: of each namespace, or subsystem that is passed
+ * through, "; WHAT: WHY" goes to @out. Return: how many. */
+unsigned int target_waiting(const struct target *t, FILE *out);
+
 /** target_check_devices() - find namespaces whose device is gone, and open again those whose device
- * is back. Return: how many are without a device now. *@ret_back: one came back, prove it. */
+ * is back, or there for the first time. Return: how many are without a device now. *@ret_back: one
+ * came back, prove it. */
 unsigned int target_check_devices(struct target *t, bool *ret_back);
 
 /** target_on_trouble() - have @trouble called, in the control thread, when an I/O failed as it does

@@ -91,7 +91,8 @@ static bool lose_the_dead(struct daemon *d)
 		struct provider *p = leader(d)->provider[i];
 
 		if (p->state == PROVIDER_ACTIVE && !provider_alive(p)) {
-			log_warn(
+			log_event(
+				JOURNAL_CMB_LOST, LOG_FIELDS(.provider = p->name),
 				"CMB of %s is lost; payload goes through host memory until it is back",
 				p->name);
 			/* here first: what the reactors are told then does not name it any more */
@@ -119,8 +120,9 @@ static void log_provider(const struct daemon *d, unsigned int index)
 			held += d->reactors.r[r]->set->provider[index]->npages;
 			most += d->reactors.r[r]->set->provider[index]->max_pages;
 		}
-	log_info("CMB of %s: %zu of %zu bytes to stage in, up to %zu as needed", p->name,
-		 held * P2P_PAGE_SIZE, p->published_size, most * P2P_PAGE_SIZE);
+	log_event(JOURNAL_CMB_READY, LOG_FIELDS(.provider = p->name),
+		  "CMB of %s: %zu of %zu bytes to stage in, up to %zu as needed", p->name,
+		  held * P2P_PAGE_SIZE, p->published_size, most * P2P_PAGE_SIZE);
 }
 
 /* Have every reactor's set agree with the control thread's. Return: what is new anywhere. */

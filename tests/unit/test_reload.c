@@ -191,11 +191,64 @@ START_TEST(failed_reload_changes_nothing)
 	struct exchange aer = { .sqe = { .opcode = 0x0c } };
 
 	start_only(admin, &aer);
-	ck_assert_int_eq(reload(ANY, "{ nsid = 2; B }, { nsid = 3; device = \"/nowhere\"; }"),
-			 -ENOENT);
+	ck_assert_int_eq(reload(ANY, "{ nsid = 2; B }, { nsid = 3; device = \"/dev/null\"; }"),
+			 -ENOTBLK);
 	ck_assert_uint_eq(read_status(q, 1, 0), NVME_OK);
 	ck_assert_uint_eq(read_status(q, 2, 0), NVME_INVALID_NS | NVME_DNR);
 	ck_assert(!is_answered(&aer));
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+/* Nobody sees a namespace whose device is not there; when it is, hosts are told, and it is as any
+ * other. */
+START_TEST(device_that_is_not_there_is_waited_for)
+{
+	uint16_t cntlid;
+	uint32_t nsid[4];
+	struct nvmf_queue *admin = listening_admin(&cntlid), *q = open_io(cntlid);
+	struct exchange aer = { .sqe = { .opcode = 0x0c } };
+	char *text = NULL, expect[128];
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	bool back;
+	int fd;
+
+	unlink(second);
+	ck_assert_int_eq(reload(ANY, "{ nsid = 1; A }, { nsid = 2; B }"), 0);
+	start_only(admin, &aer);
+	ck_assert_uint_eq(read_status(q, 2, 0), NVME_INVALID_NS | NVME_DNR);
+	ck_assert_uint_eq(target_waiting(target, out), 1);
+	fclose(out);
+	snprintf(expect, sizeof(expect), "; namespace 2 of " NQN ": %s is not there yet", second);
+	ck_assert_str_eq(text, expect);
+	free(text);
+	ck_assert_uint_eq(target_check_devices(target, &back), 1);
+	ck_assert(!back);
+	target_prove(target);
+	target_check_sizes(target);
+	ck_assert(!is_answered(&aer));
+	/* a reload keeps on waiting */
+	ck_assert_int_eq(reload(ANY, "{ nsid = 1; A }, { nsid = 2; cmb = \"off\"; B }"), 0);
+	fd = open(second, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, FILE_LEN / 2), 0);
+	close(fd);
+	ck_assert_uint_eq(target_check_devices(target, &back), 0);
+	ck_assert(back);
+	ck_assert(is_answered(&aer));
+	read_changed_list(admin, nsid);
+	ck_assert_uint_eq(nsid[0], 2);
+	ck_assert_uint_eq(nsid[1], 0);
+	ck_assert_uint_eq(read_status(q, 2, NBLOCKS / 2 - 1), NVME_OK);
+	ck_assert_uint_eq(read_status(q, 2, NBLOCKS / 2), NVME_LBA_OUT_OF_RANGE | NVME_DNR);
+	/* one that is waited for can be taken out again */
+	ck_assert_int_eq(reload(ANY, "{ nsid = 1; A }, { nsid = 3; device = \"/nowhere\"; }"), 0);
+	ck_assert_int_eq(reload(ANY, "{ nsid = 1; A }"), 0);
+	for (int i = 0; i < 100 && target->nretiring; i++)
+		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+	ck_assert_uint_eq(target->nretiring, 0);
 	drop_queue(q);
 	drop_queue(admin);
 }
@@ -418,6 +471,7 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, namespaces_come_and_go_and_hosts_are_told);
 	tcase_add_test(tc, device_of_a_namespace_is_replaced);
 	tcase_add_test(tc, failed_reload_changes_nothing);
+	tcase_add_test(tc, device_that_is_not_there_is_waited_for);
 	tcase_add_test(tc, resized_device_is_told);
 	tcase_add_test(tc, namespaces_are_hidden_from_hosts);
 	tcase_add_test(tc, host_that_is_not_allowed_any_more_is_disconnected);

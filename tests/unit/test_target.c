@@ -448,6 +448,7 @@ START_TEST(namespaces_are_found_by_number_with_gaps_and_without)
 	for (int i = 0; i < 5; i++) {
 		ns[i].nsid = nsids[i];
 		ns[i].conf = &ns_conf;
+		ns[i].nlb = 1;
 	}
 	map = ns_map_create(&c);
 
