@@ -180,6 +180,7 @@ struct config {
 		*discovery_nqn; /* of the discovery service, beside the well-known one; or NULL */
 	const char *control_socket; /* absolute path */
 	const char *state_dir;      /* what outlives the daemon; made when it is needed */
+	uint32_t stop_timeout_ms;   /* half of it for commands, half for connections */
 	struct config_port *ports;
 	size_t nports;
 	struct config_subsystem *subsystems;

@@ -110,7 +110,10 @@ static const struct key daemon_keys[] = {
 	{ .name = "state_dir", .type = KEY_TEXT, FIELD(config, state_dir),
 	  .min = 2, .max = 255, .wrong = folder_wrong, .dflt_text = "/var/lib/nvmf-p2pd",
 	  .form = "an absolute path as in \"/var/lib/nvmf-p2pd\"",
-	  .help = "folder for reservations that persist through power loss" },
+	  .help = "folder for what a restart finds again: reservations, write protection, controller IDs" },
+	{ .name = "stop_timeout_ms", .type = KEY_INT, FIELD(config, stop_timeout_ms),
+	  .min = 100, .max = 60000, .dflt = 10000, .unit = "ms",
+	  .help = "longest time to end commands and connections when told to stop" },
 };
 
 static const struct key ana_group_keys[] = {

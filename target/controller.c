@@ -209,6 +209,48 @@ void controller_disconnect(struct controller *c)
 		nvmf_queue_disconnect(c->admin);
 }
 
+static int by_name(const void *a, const void *b)
+{
+	const char *const *x = a, *const *y = b;
+
+	return strcmp(*x, *y);
+}
+
+unsigned int target_nhosts(const struct target *t)
+{
+	const char **names;
+	const struct controller *c;
+	unsigned int n = 0, nhosts = 0;
+
+	for (size_t i = 1; i < t->nsubsystems; i++)
+		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry)
+			n++;
+	names = n ? calloc(n, sizeof(names[0])) : NULL;
+	if (!names)
+		return n; /* no memory: controllers, then */
+	n = 0;
+	for (size_t i = 1; i < t->nsubsystems; i++)
+		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry)
+			names[n++] = c->hostnqn;
+	qsort(names, n, sizeof(names[0]), by_name);
+	for (unsigned int i = 0; i < n; i++)
+		nhosts += i == 0 || strcmp(names[i - 1], names[i]) != 0;
+	free(names);
+	return nhosts;
+}
+
+/* As if the NVM subsystem was shut down: Base 2.1, 3.6.3. */
+void target_shut_down(struct target *t, bool complete)
+{
+	struct controller *c;
+
+	for (size_t i = 0; i < t->nsubsystems; i++)
+		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry) {
+			c->csts &= ~CSTS_SHST_MASK;
+			c->csts |= CSTS_ST | (complete ? CSTS_SHST_DONE : CSTS_SHST_BUSY);
+		}
+}
+
 /* The period is rounded up to the granularity (KAS); a command in it re-arms (TBKAS), so the host
  * is dropped between one and two periods of silence after its last command. A discovery controller
  * without keep alive is no persistent connection and ends when it is idle. */

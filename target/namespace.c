@@ -496,6 +496,20 @@ unsigned int target_waiting(const struct target *t, FILE *out)
 	return n;
 }
 
+bool target_waits(const struct target *t)
+{
+	const struct namespace *ns;
+
+	for (size_t i = 0; i < t->nsubsystems; i++) {
+		if (subsystem_waits(t->subsystems[i]))
+			return true;
+		FOR_EACH_NAMESPACE (t->subsystems[i], ns)
+			if (backend_lost(ns->backend))
+				return true;
+	}
+	return false;
+}
+
 static bool check_size(struct namespace *ns)
 {
 	struct backend *b = ns->backend;

@@ -293,8 +293,10 @@ enum {
 #define CSS_ALL        6u
 #define CSTS_RDY       (1u << 0)
 #define CSTS_CFS       (1u << 1)
+#define CSTS_SHST_BUSY (1u << 2)
 #define CSTS_SHST_DONE (2u << 2)
 #define CSTS_SHST_MASK (3u << 2)
+#define CSTS_ST        (1u << 6) /* the shutdown is the NVM subsystem's */
 
 /* ---- status field of a CQE, without the phase bit: Base 4.2.3 ---------------------------------
  */

@@ -220,6 +220,15 @@ void target_provider_lost(struct target *t);
  * through, "; WHAT: WHY" goes to @out. Return: how many. */
 unsigned int target_waiting(const struct target *t, FILE *out);
 
+/** target_waits() - is anything without its device? */
+bool target_waits(const struct target *t);
+
+/** target_nhosts() - hosts (NQNs) that have a controller, discovery aside. */
+unsigned int target_nhosts(const struct target *t);
+
+/** target_shut_down() - the controllers' CSTS says that a shutdown is in progress, or complete. */
+void target_shut_down(struct target *t, bool complete);
+
 /** target_check_devices() - find namespaces whose device is gone, and open again those whose device
  * is back, or there for the first time. Return: how many are without a device now. *@ret_back: one
  * came back, prove it. */

@@ -438,6 +438,11 @@ void transport_stop(struct transport *tr)
 		nvmf_queue_disconnect(&c->nvmf);
 }
 
+unsigned int transport_nconns(const struct transport *tr)
+{
+	return tr->nconns;
+}
+
 bool transport_idle(const struct transport *tr)
 {
 	return LIST_EMPTY(&tr->conns);

@@ -77,6 +77,9 @@ bool transport_finished(const struct transport *tr);
 /** transport_stop() - listen no more and disconnect every connection; they end in the loop. */
 void transport_stop(struct transport *tr);
 
+/** transport_nconns() - queues of any kind that are connected, or draining. */
+unsigned int transport_nconns(const struct transport *tr);
+
 /** transport_idle() - no connection is left. */
 bool transport_idle(const struct transport *tr);
 

@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RING_ENTRIES   1024
-#define STOP_TIMEOUT_S 10
+#define RING_ENTRIES 1024
+#define BUSY_S       60 /* what one step of the start, a reload or a proof may take */
 
 /* ---- signals ----------------------------------------------------------------------------------
  */
@@ -56,7 +56,10 @@ static void on_usr1(struct ev_loop *loop, ev_signal *w, int revents)
 int daemon_reload(struct daemon *d, struct config_diag *diag)
 {
 	struct config *conf;
-	int err = config_load(d->config_path, &conf, diag);
+	int err;
+
+	service_busy(d, BUSY_S);
+	err = config_load(d->config_path, &conf, diag);
 
 	if (err)
 		return err;
@@ -68,7 +71,7 @@ int daemon_reload(struct daemon *d, struct config_diag *diag)
 		return err;
 	}
 	target_check_sizes(d->target);
-	log_info("configuration reloaded");
+	log_event(JOURNAL_RELOADED, NULL, "configuration reloaded");
 	return 0;
 }
 
@@ -84,9 +87,12 @@ static void on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
 			 (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
 	if (daemon_reload(w->data, &diag)) {
 		config_diag_print(&diag, stderr);
-		log_error("the configuration stays as it was");
+		log_event(JOURNAL_RELOAD_REFUSED, NULL,
+			  "the configuration stays as it was: %s:%u: %s", diag.file, diag.line,
+			  diag.what);
 	}
-	(void)sd_notify(0, "READY=1\nSTATUS=listening");
+	(void)sd_notify(0, "READY=1");
+	service_tell(w->data, true);
 }
 
 static void on_usr2(struct ev_loop *loop, ev_signal *w, int revents)
@@ -96,59 +102,23 @@ static void on_usr2(struct ev_loop *loop, ev_signal *w, int revents)
 	(void)loop;
 	(void)revents;
 	log_info("proving the paths again");
+	service_busy(d, BUSY_S);
 	daemon_prove(d);
 	log_info("proved");
-}
-
-static void on_stopping(struct ev_loop *loop, ev_timer *w, int revents)
-{
-	struct daemon *d = w->data;
-
-	(void)revents;
-	if (transport_idle(d->transport))
-		ev_break(loop, EVBREAK_ALL);
-}
-
-static void on_stop_timeout(struct ev_loop *loop, ev_timer *w, int revents)
-{
-	(void)w;
-	(void)revents;
-	log_error("some connections did not end in %d s", STOP_TIMEOUT_S);
-	ev_break(loop, EVBREAK_ALL);
-}
-
-static void on_term(struct ev_loop *loop, ev_signal *w, int revents)
-{
-	struct daemon *d = w->data;
-
-	(void)revents;
-	if (ev_is_active(&d->stopping))
-		return;
-	log_info("stopping");
-	(void)sd_notify(0, "STOPPING=1\nSTATUS=disconnecting hosts");
-	transport_stop(d->transport);
-	ev_timer_start(loop, &d->stopping);
-	ev_timer_start(loop, &d->stop_timer);
 }
 
 static void watch_signals(struct daemon *d)
 {
 	struct ev_loop *loop = daemon_control_reactor(d)->loop;
 
-	ev_signal_init(&d->term, on_term, SIGTERM);
-	ev_signal_init(&d->interrupt, on_term, SIGINT);
+	stop_watch_signals(d);
 	ev_signal_init(&d->hangup, on_hangup, SIGHUP);
 	ev_signal_init(&d->usr1, on_usr1, SIGUSR1);
 	ev_signal_init(&d->usr2, on_usr2, SIGUSR2);
-	d->term.data = d->interrupt.data = d->hangup.data = d->usr1.data = d->usr2.data = d;
-	ev_signal_start(loop, &d->term);
-	ev_signal_start(loop, &d->interrupt);
+	d->hangup.data = d->usr1.data = d->usr2.data = d;
 	ev_signal_start(loop, &d->hangup);
 	ev_signal_start(loop, &d->usr1);
 	ev_signal_start(loop, &d->usr2);
-	ev_timer_init(&d->stopping, on_stopping, 0, 0.01);
-	d->stopping.data = d;
-	ev_timer_init(&d->stop_timer, on_stop_timeout, STOP_TIMEOUT_S, 0);
 	signal(SIGPIPE, SIG_IGN);
 }
 
@@ -156,7 +126,7 @@ static void watch_signals(struct daemon *d)
  */
 
 /* For tests only: what goes wrong when this or that is not looked at? A list of words. */
-static struct transport_test test_switches(void)
+static struct transport_test test_switches(struct daemon *d)
 {
 	const char *words = getenv("NVMF_P2PD_TEST");
 	struct transport_test test = {
@@ -169,6 +139,11 @@ static struct transport_test test_switches(void)
 			"NVMF_P2PD_TEST=trust-unproved: paths are used that were NOT proved; data WILL be wrong");
 	if (test.no_odp)
 		log_warn("NVMF_P2PD_TEST=no-odp: RNICs are treated as without on-demand paging");
+	if (words && strstr(words, "stick-reactor")) {
+		log_warn(
+			"NVMF_P2PD_TEST=stick-reactor: the daemon hangs when there is a file " TEST_STICK_FILE);
+		d->test_stick = TEST_STICK_FILE;
+	}
 	return test;
 }
 
@@ -210,7 +185,7 @@ static int create_reactors(struct daemon *d, unsigned int nio)
 
 static int start(struct daemon *d, bool listening)
 {
-	struct transport_test test = test_switches();
+	struct transport_test test = test_switches(d);
 	struct config_diag diag = { 0 };
 	unsigned int nio = d->conf->reactors ? d->conf->reactors : reactors_of_the_machine();
 	int err = create_reactors(d, listening ? nio : 0);
@@ -218,9 +193,11 @@ static int start(struct daemon *d, bool listening)
 	if (err)
 		return err;
 	watch_signals(d);
+	service_busy(d, BUSY_S);
 	err = hardware_discover(d);
 	if (err)
 		return err;
+	service_busy(d, BUSY_S);
 	err = target_create(d->conf, &d->reactors, &d->topo, &d->target, &diag);
 	if (err) {
 		config_diag_print(&diag, stderr);
@@ -230,10 +207,8 @@ static int start(struct daemon *d, bool listening)
 	if (err)
 		return err;
 	hardware_watch(d);
-	if (listening) {
-		transport_listen(d->transport);
+	if (listening)
 		return 0;
-	}
 	err = transport_probe(d->transport, &diag);
 	if (err)
 		config_diag_print(&diag, stderr);
@@ -253,6 +228,8 @@ int daemon_run(struct daemon *d)
 {
 	struct config_diag diag = { 0 };
 
+	log_event(JOURNAL_STARTED, NULL, "version " NVMF_P2PD_VERSION ", configuration %s",
+		  d->config_path);
 	if (start(d, true))
 		return EXIT_FAILED;
 	if (control_create(d->conf->control_socket, daemon_control_reactor(d)->loop, d->target,
@@ -260,11 +237,16 @@ int daemon_run(struct daemon *d)
 		config_diag_print(&diag, stderr);
 		return EXIT_FAILED;
 	}
-	log_info("ready");
-	(void)sd_notify(0, "READY=1\nSTATUS=listening");
+	/* last: a host that comes too early may be told something that makes it give up */
+	service_busy(d, BUSY_S);
+	transport_listen(d->transport);
+	service_ready(d);
 	ev_run(daemon_control_reactor(d)->loop, 0);
+	service_stop(d);
 	print_accounting(d);
-	return transport_idle(d->transport) ? EXIT_OK : EXIT_FAILED;
+	log_event(JOURNAL_STOPPED, NULL, "stopped%s",
+		  transport_idle(d->transport) ? "" : ", with connections left");
+	return transport_idle(d->transport) || d->stop_at_once ? EXIT_OK : EXIT_FAILED;
 }
 
 void daemon_finish(struct daemon *d)
@@ -274,6 +256,7 @@ void daemon_finish(struct daemon *d)
 	 * leave all as it is, the kernel takes it apart in the right order */
 	if (d->transport && !transport_idle(d->transport))
 		return;
+	service_stop(d);
 	hotplug_close(d->hotplug);
 	transport_destroy(d->transport);
 	target_destroy(d->target);
@@ -283,5 +266,6 @@ void daemon_finish(struct daemon *d)
 		reactor_destroy(d->reactors.r[r]);
 		provider_set_destroy(set);
 	}
+	service_fini(d);
 	config_free(d->conf);
 }

@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "p2p/topology.h"
+#include "target/daemon/service.h"
 #include "target/reactor.h"
 
 #include <ev.h>
@@ -29,8 +30,16 @@ struct daemon {
 	struct transport *transport;
 	struct control *control;
 	struct hotplug *hotplug;
+	struct service service;
+	enum stop_phase {
+		STOP_NOT,
+		STOP_FINISHING, /* what hosts have sent is answered */
+		STOP_DISCONNECTING,
+	} stop_phase;
+	bool stop_at_once;
+	const char *test_stick; /* NULL, but in tests: TEST_STICK_FILE */
 	ev_signal term, interrupt, hangup, usr1, usr2;
-	ev_timer stopping, stop_timer, trim, look;
+	ev_timer stop_look, stop_timer, trim, look;
 	ev_io hotplug_ready;
 };
 
@@ -55,6 +64,19 @@ void daemon_prove(struct daemon *d);
 
 /** daemon_report() - add every path to @report. */
 void daemon_report(const struct daemon *d, struct report *report);
+
+/* stop.c: SIGTERM and SIGINT end the daemon from now on */
+void stop_watch_signals(struct daemon *d);
+
+/*
+ * For tests only, never in use: words in the environment variable NVMF_P2PD_TEST, each of which the
+ * log warns of at the start.
+ *      trust-unproved   CMBs are used that were not proved: data WILL be wrong
+ *      no-odp           RNICs are treated as without on-demand paging
+ *      stick-reactor    the last reactor's thread hangs for good when the file TEST_STICK_FILE
+ *                       appears (needs WATCHDOG_USEC: it is the watchdog's thread that looks)
+ */
+#define TEST_STICK_FILE "/run/nvmf-p2pd/stick"
 
 /* hardware.c: CMBs and drives that come and go */
 

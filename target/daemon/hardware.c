@@ -243,7 +243,7 @@ void hardware_watch(struct daemon *d)
 	d->trim.data = d;
 	ev_timer_start(loop, &d->trim);
 	target_on_trouble(d->target, on_trouble, d);
-	if (somebody_lacks_one(d))
+	if (somebody_lacks_one(d) || target_waits(d->target))
 		ev_timer_again(loop, &d->look);
 	if (err) {
 		log_warn("no events of drives that come and go (%s): seen only when an I/O fails",

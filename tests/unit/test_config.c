@@ -254,6 +254,8 @@ static const struct wrong {
 	/* 40 */
 	{ 1, "queue_depth\" is 1025,", "allowed: 16..1024 entries", "ports = ( { queue_depth = 1025; } );" },
 	{ 1, "keep_alive_max_ms\" is -1,", "0..2147483647 ms", "daemon = { keep_alive_max_ms = -1; };" },
+	{ 1, "stop_timeout_ms\" is 99,", "100..60000 ms", "daemon = { stop_timeout_ms = 99; };" },
+	{ 1, "stop_timeout_ms\" is 60001,", "100..60000 ms", "daemon = { stop_timeout_ms = 60001; };" },
 	{ 3, "nsid\" is 0,", "1..1024", PORT NS("{ nsid = 0; device = \"/dev/a\"; }") },
 	{ 3, "nsid\" is 1025,", "1..1024", PORT NS("{ nsid = 1025; device = \"/dev/a\"; }") },
 	{ 3, "ports\" holds 0,", "the id of a port", "subsystems = ( { ports = ( 1,\n\n0 ); } );" },
@@ -609,6 +611,7 @@ static void same_model(const struct config *a, const struct config *b)
 	ck_assert_uint_eq(a->max_transfer_len, b->max_transfer_len);
 	ck_assert_uint_eq(a->keep_alive_max_ms, b->keep_alive_max_ms);
 	ck_assert_str_eq(a->state_dir, b->state_dir);
+	ck_assert_uint_eq(a->stop_timeout_ms, b->stop_timeout_ms);
 	ck_assert_uint_eq(a->nports, b->nports);
 	for (size_t i = 0; i < a->nports; i++)
 		same_port(&a->ports[i], &b->ports[i]);
@@ -700,6 +703,7 @@ START_TEST(what_is_left_out_has_its_default)
 	ck_assert_uint_eq(c->max_transfer_len, 1 << 20);
 	ck_assert_uint_eq(c->keep_alive_max_ms, 0);
 	ck_assert_str_eq(c->state_dir, "/var/lib/nvmf-p2pd");
+	ck_assert_uint_eq(c->stop_timeout_ms, 10000);
 	ck_assert_uint_eq(c->nports, 1);
 	ck_assert_str_eq(c->ports[0].service, "4420");
 	ck_assert_uint_eq(c->ports[0].in_capsule_data_len, 4096);
@@ -730,7 +734,7 @@ START_TEST(what_is_given_is_kept)
 	struct config *c = load_text(
 		"daemon = { window_size = \"1M\"; host_memory = \"1G\"; cmb_reserve = \"8K\";\n"
 		"cmb_cap = \"1M\"; cmb_floor = \"0\"; cmb_chunk = \"64K\"; cmb_flush = \"cpu-read\"; poll_us = 0;"
-		"connection_memory = \"2M\"; max_transfer = \"65536\"; keep_alive_max_ms = 120000; state_dir = \"/a/b\"; };\n"
+		"connection_memory = \"2M\"; max_transfer = \"65536\"; keep_alive_max_ms = 120000; state_dir = \"/a/b\"; stop_timeout_ms = 60000; };\n"
 		"ports = ( { id = 9; address = \"fe80::1%ib0\"; service = 20049;\n"
 		"in_capsule_data = \"8208\"; queue_depth = 1024; } );\n"
 		"subsystems = ( { nqn = \"nqn.2024-01.org.example:\xc3\xa4\"; serial = \"S 1\";\n"
@@ -758,6 +762,7 @@ START_TEST(what_is_given_is_kept)
 	ck_assert_uint_eq(c->max_transfer_len, 65536);
 	ck_assert_uint_eq(c->keep_alive_max_ms, 120000);
 	ck_assert_str_eq(c->state_dir, "/a/b");
+	ck_assert_uint_eq(c->stop_timeout_ms, 60000);
 	ck_assert_uint_eq(c->ports[0].id, 9);
 	ck_assert_str_eq(c->ports[0].address, "fe80::1%ib0");
 	ck_assert_str_eq(c->ports[0].service, "20049");
