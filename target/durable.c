@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <uuid.h>
 
 static void close_fd(int *fd)
 {
@@ -31,7 +32,7 @@ static int make_folder(const char *dir)
 	const char *slash = strrchr(dir, '/');
 
 	snprintf(path, sizeof(path), "%.*s", slash == dir ? 1 : (int)(slash - dir), dir);
-	if (mkdir(dir, 0700) < 0)
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST) /* another thread was faster */
 		return -errno;
 	above = open_folder(path);
 	if (above < 0)
@@ -102,6 +103,20 @@ int durable_replace(const char *dir, const char *name, const void *buf, size_t l
 		return -errno;
 	*ret_why = "flushing the folder";
 	return fsync(dirfd) < 0 ? -errno : 0;
+}
+
+const char *durable_boot_file = "/proc/sys/kernel/random/boot_id";
+
+void durable_boot_id(uint8_t ret[16])
+{
+	char text[UUID_STR_LEN] = "";
+	FILE *f = fopen(durable_boot_file, "re");
+
+	memset(ret, 0, 16);
+	if (f && fgets(text, sizeof(text), f))
+		(void)uuid_parse(text, ret);
+	if (f)
+		fclose(f);
 }
 
 int durable_remove(const char *dir, const char *name, const char **ret_why)

@@ -24,7 +24,7 @@ struct file_header {
 	uint8_t uuid[16];
 	le32 nsid;
 	char nqn[RESV_FILE_NQN_SIZE];
-	uint8_t rsvd[4];
+	le32 boot; /* 0: persists through power loss; else it ends with this boot, see boot_tag() */
 };
 static_assert(sizeof(struct file_header) == 288, "this is on disks");
 
@@ -36,6 +36,17 @@ static_assert(sizeof(struct file_entry) == 24, "this is on disks");
 
 #define FILE_LEN(n)  (sizeof(struct file_header) + (n) * sizeof(struct file_entry) + sizeof(le32))
 #define FILE_LEN_MAX FILE_LEN(RESV_REGISTRANTS_MAX)
+
+/* Never 0. */
+static uint32_t boot_tag(void)
+{
+	uint8_t id[16];
+	le32 tag;
+
+	durable_boot_id(id);
+	memcpy(&tag, id, sizeof(tag));
+	return get32(tag) | 1;
+}
 
 static uint32_t checksum(const uint8_t *p, size_t len)
 {
@@ -50,7 +61,8 @@ static size_t encode(const struct resv_file_owner *owner, const struct reservati
 				 .generation = put32(r->generation),
 				 .type = put32((uint32_t)r->type),
 				 .holder = r->holder,
-				 .nsid = put32(owner->nsid) };
+				 .nsid = put32(owner->nsid),
+				 .boot = put32(r->ptpl ? 0 : boot_tag()) };
 	size_t len = FILE_LEN(r->n);
 	le32 crc;
 
@@ -80,7 +92,7 @@ static const char *header_wrong(const struct file_header *h, const struct resv_f
 static void decode(const uint8_t *buf, const struct file_header *h, struct reservation *r)
 {
 	*r = (struct reservation){ .generation = get32(h->generation),
-				   .ptpl = true,
+				   .ptpl = get32(h->boot) == 0,
 				   .type = (enum resv_type)get32(h->type),
 				   .holder = h->holder,
 				   .n = get32(h->n) };
@@ -116,6 +128,8 @@ int resv_file_decode(const void *buf, size_t len, const struct resv_file_owner *
 	decode(buf, &h, &r);
 	if (!reservation_valid(&r))
 		return -EBADMSG;
+	if (get32(h.boot) && get32(h.boot) != boot_tag())
+		return -ENOENT;
 	if (header_wrong(&h, owner)) {
 		*ret_why = header_wrong(&h, owner);
 		return -EBADMSG;

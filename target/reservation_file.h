@@ -1,7 +1,10 @@
 /*
- * reservation_file: reservations that persist through power loss, one small file for each
- * namespace (durable.h). A file that is there says that they persist; durable_remove() it when they
- * do not any more. Control thread; blocks until the disk has it.
+ * reservation_file: reservations that outlive the daemon, one small file for each namespace
+ * (durable.h), on the disk before they are in force. Those that do not persist through power loss
+ * (PTPL) end with a power loss, that is, when the machine boots (Base 2.1, 8.1.22): their
+ * file says of which boot it is, and of an earlier one it counts for nothing. A restart of the
+ * daemon is no power loss. durable_remove() the file when there is nothing to keep.
+ * Control thread; blocks until the disk has it.
  */
 #ifndef TARGET_RESERVATION_FILE_H
 #define TARGET_RESERVATION_FILE_H
@@ -30,8 +33,8 @@ __attribute__((warn_unused_result)) int resv_file_save(const char *dir, const ch
 
 /**
  * resv_file_load() - read what was saved.
- * Return: 0; -ENOENT: there is no such file; -EBADMSG: *@ret_why says what is wrong with it; or the
- * negative errno of reading it. *@ret is untouched on failure.
+ * Return: 0; -ENOENT: there is no such file, or of another boot; -EBADMSG: *@ret_why says what is
+ * wrong with it; or the negative errno of reading it. *@ret is untouched on failure.
  */
 __attribute__((warn_unused_result)) int resv_file_load(const char *dir, const char *name,
 						       const struct resv_file_owner *owner,

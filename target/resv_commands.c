@@ -17,6 +17,7 @@ struct ns_reservation {
 	char nqn[CONFIG_NQN_MAX + 1];
 	const char *dir;
 	char file[64];
+	bool failed; /* said so */
 };
 
 /* ---- what the reactors know ---------------------------------------------------------------------
@@ -80,15 +81,35 @@ static uint16_t save_failed(const struct ns_reservation *r, int err, const char 
 	return NVME_INTERNAL_ERROR;
 }
 
-/* Before it is in force. If this fails the command does, and nothing has changed. */
-static uint16_t persist(const struct ns_reservation *r, const struct reservation *next)
+/* What need not persist through power loss is kept as well as can be. */
+static uint16_t keep(struct ns_reservation *r, const struct reservation *next)
 {
+	const char *why;
+	int err = resv_file_save(r->dir, r->file, &r->owner, next, &why);
+
+	if (err && !r->failed)
+		log_event(JOURNAL_STATE_NOT_KEPT, LOG_FIELDS(.nqn = r->nqn, .nsid = r->owner.nsid),
+			  "namespace %u of %s: its reservations end with the daemon: %s/%s: %s: %s",
+			  r->owner.nsid, r->nqn, r->dir, r->file, why, strerror(-err));
+	r->failed = err != 0;
+	/* the former file must not be believed */
+	return err && r->state.ptpl && durable_remove(r->dir, r->file, &why)
+		       ? save_failed(r, err, why)
+		       : NVME_OK;
+}
+
+/* Before it is in force. If this fails the command does, and nothing has changed. */
+static uint16_t persist(struct ns_reservation *r, const struct reservation *next)
+{
+	bool had_file = r->state.ptpl || r->state.n;
 	const char *why;
 	int err = 0;
 
+	if (!next->ptpl && next->n)
+		return keep(r, next);
 	if (next->ptpl)
 		err = resv_file_save(r->dir, r->file, &r->owner, next, &why);
-	else if (r->state.ptpl)
+	else if (had_file)
 		err = durable_remove(r->dir, r->file, &why);
 	return err ? save_failed(r, err, why) : NVME_OK;
 }

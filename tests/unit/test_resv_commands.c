@@ -1,5 +1,6 @@
 /* Reservations through the dispatch: two hosts, each with a controller and an I/O queue, in threads
  * of their own or in one. */
+#include "target/durable.h"
 #include "tests/unit/memory_transport.h"
 #include "tests/unit/suite.h"
 
@@ -519,6 +520,21 @@ static void restart(void)
 	b = open_host(0xb, 2);
 }
 
+/* The machine was without power. */
+static void boot(void)
+{
+	static char file[96];
+	FILE *f;
+
+	snprintf(file, sizeof(file), "%s/boot_id", state_folder);
+	f = fopen(file, "w");
+	ck_assert_ptr_nonnull(f);
+	fprintf(f, "%08lx-0000-4000-8000-000000000000\n", random());
+	fclose(f);
+	durable_boot_file = file;
+	restart();
+}
+
 START_TEST(reservations_persist_if_they_shall)
 {
 	bool set_by_feature = _i & 1, on = _i & 2;
@@ -532,7 +548,13 @@ START_TEST(reservations_persist_if_they_shall)
 	ck_assert_uint_eq(do_acquire(&a, 0, 1, 5, 0), NVME_OK);
 	if (set_by_feature)
 		ck_assert_uint_eq(feature(&b, 0x09, 0x83, 1, on, NULL), NVME_OK);
-	restart();
+	restart(); /* is no power loss */
+	report(&b);
+	ck_assert_uint_eq(data[9], on);
+	ck_assert_uint_eq(data[5], 1);
+	ck_assert_uint_eq(data[4], 1);
+	ck_assert_uint_eq(do_io(&b, 0x01), CONFL);
+	boot();
 	report(&b);
 	ck_assert_uint_eq(data[9], on);
 	ck_assert_uint_eq(data[5], on);
@@ -549,7 +571,7 @@ START_TEST(reservations_persist_if_they_shall)
 	/* switched off: no more */
 	ck_assert_uint_eq(feature(&b, 0x09, 0x83, 1, 0, NULL), NVME_OK);
 	ck_assert_uint_eq(do_io(&b, 0x01), CONFL);
-	restart();
+	boot();
 	ck_assert_uint_eq(do_io(&b, 0x01), NVME_OK);
 }
 END_TEST
@@ -583,7 +605,8 @@ START_TEST(a_damaged_file_keeps_the_target_from_starting)
 
 	ck_assert_uint_eq(do_register(&a, 3u << 30, 0, 5), NVME_OK);
 	snprintf(command, sizeof(command),
-		 "printf x | dd of=$(ls %s/*) bs=1 seek=40 conv=notrunc 2>/dev/null", state_dir);
+		 "printf x | dd of=$(ls %s/reservations-*) bs=1 seek=40 conv=notrunc 2>/dev/null",
+		 state_dir);
 	ck_assert_int_eq(system(command), 0);
 	ck_assert_int_eq(target_create(&conf, &reactors, &topo, &none, &diag), -EBADMSG);
 	ck_assert_ptr_nonnull(strstr(diag.file, state_dir));
