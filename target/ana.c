@@ -26,6 +26,20 @@ uint8_t ana_wire_state(enum config_ana state)
 /* ---- states ----------------------------------------------------------------------------------
  */
 
+/* What was set before the daemon was started anew. */
+static void find_orders(const struct subsystem *s, struct ana_port *port)
+{
+	unsigned int state;
+
+	for (uint32_t g = 1; g <= CONFIG_ANA_GROUPS; g++)
+		if (restart_take_ana(s->target, s, port->port_id, g, &state)) {
+			port->group[g].state = port->group[g].wanted = state;
+			port->group[g].ordered = true;
+			log_info("ANA group %u of %s on port %u: %s, as ordered before the restart",
+				 g, s->nqn, port->port_id, config_ana_names[state]);
+		}
+}
+
 int ana_init(struct subsystem *s, const struct config *conf)
 {
 	s->ana = calloc(conf->nports ? conf->nports : 1, sizeof(s->ana[0]));
@@ -38,6 +52,7 @@ int ana_init(struct subsystem *s, const struct config *conf)
 		s->ana[i].port_id = port->id;
 		for (size_t g = 0; g < port->nana_groups; g++)
 			s->ana[i].group[port->ana_groups[g].id].state = port->ana_groups[g].state;
+		find_orders(s, &s->ana[i]);
 	}
 	return 0;
 }
@@ -191,6 +206,9 @@ int ana_set(struct target *t, struct subsystem *s, uint16_t port_id, uint32_t gr
 		end_transition(g->transition, -ECANCELED);
 	g->state = waits ? CONFIG_ANA_CHANGE : state;
 	g->transition = tr;
+	g->ordered = true;
+	g->wanted = state;
+	restart_changed(t);
 	err = target_remap(t);
 	if (waits)
 		drain_group(tr, s, group);

@@ -38,6 +38,8 @@ struct ana_port {
 	uint16_t port_id;
 	struct ana_group {
 		enum config_ana state;
+		bool ordered;                      /* by ana_set(), not by the configuration; */
+		enum config_ana wanted;            /* then what: restart.h keeps it */
 		struct ana_transition *transition; /* under way, or NULL */
 	} group[CONFIG_ANA_GROUPS + 1];            /* [0] is not used */
 };

@@ -273,11 +273,10 @@ static void computed(struct task *t)
 	finish(qa, req, before, NVME_OK);
 }
 
-/* The worker is there from the first time on. */
 static int start_computing(struct queue_auth *qa, struct nvmf_req *req)
 {
 	struct target *t = qa->q->target;
-	int err = t->worker ? 0 : worker_create(control_reactor(t), &t->worker);
+	int err = target_start_worker(t);
 
 	if (err)
 		return err;

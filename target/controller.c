@@ -25,17 +25,18 @@ static bool is_reserved(const struct target *t, uint16_t id, const struct subsys
 	return false;
 }
 
-/* IDs go round, so that a host's stale ID meets nobody for long. */
-static uint16_t find_cntlid(struct target *t, const struct subsystem *s)
+/* IDs go round, so that a host's stale ID meets nobody for long. @kept: those too that hosts had
+ * before a restart. */
+static uint16_t find_cntlid(struct target *t, uint16_t min, uint16_t max, const struct subsystem *s,
+			    bool kept)
 {
-	uint16_t min = s->conf ? s->conf->cntlid_min : 1;
-	uint16_t max = s->conf ? s->conf->cntlid_max : CNTLID_MAX;
 	uint16_t id = t->next_cntlid;
 
 	for (unsigned int tries = 0; tries <= (unsigned int)(max - min); tries++) {
 		if (id < min || id > max)
 			id = min;
-		if (!t->by_cntlid[id] && !is_reserved(t, id, s)) {
+		if (!t->by_cntlid[id] && !is_reserved(t, id, s) &&
+		    (kept || !restart_keeps_cntlid(t, id))) {
 			t->next_cntlid = (uint16_t)(id + 1);
 			return id;
 		}
@@ -55,13 +56,21 @@ static unsigned int ncontrollers(const struct subsystem *s)
 }
 
 /* 0: none is free. */
-static uint16_t take_cntlid(struct target *t, const struct subsystem *s, uint16_t asked)
+static uint16_t take_cntlid(struct target *t, const struct subsystem *s,
+			    const struct restart_key *key, uint16_t asked)
 {
+	uint16_t min = s->conf ? s->conf->cntlid_min : 1;
+	uint16_t max = s->conf ? s->conf->cntlid_max : CNTLID_MAX;
+	uint16_t id;
+
 	if (s->conf && s->conf->max_controllers && ncontrollers(s) >= s->conf->max_controllers)
 		return 0;
 	if (asked)
 		return t->by_cntlid[asked] ? 0 : asked;
-	return find_cntlid(t, s);
+	id = restart_take_cntlid(t, key, min, max);
+	if (!id)
+		id = find_cntlid(t, min, max, s, false);
+	return id ? id : find_cntlid(t, min, max, s, true);
 }
 
 bool target_has_controller(const struct target *t, uint16_t cntlid)
@@ -145,10 +154,11 @@ uint16_t max_queues(const struct subsystem *s)
 int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char *hostnqn,
 		      const uint8_t hostid[16], uint16_t cntlid, struct controller **ret_ctrl)
 {
+	struct restart_key key = restart_key(s, admin->port->id, hostnqn, hostid);
 	struct target *t = admin->target;
 	struct controller *c;
 
-	cntlid = take_cntlid(t, s, cntlid);
+	cntlid = take_cntlid(t, s, &key, cntlid);
 	if (cntlid == 0)
 		return -EBUSY;
 	c = calloc(1, sizeof(*c));
@@ -157,6 +167,7 @@ int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char 
 	c->target = t;
 	c->subsys = s;
 	c->cntlid = cntlid;
+	c->key = key;
 	c->port_id = admin->port->id;
 	memcpy(c->hostid, hostid, sizeof(c->hostid));
 	strlcpy(c->hostnqn, hostnqn, sizeof(c->hostnqn));
@@ -178,6 +189,7 @@ int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char 
 	c->kato_timer.data = c;
 	c->refs = 1;
 	LIST_INSERT_HEAD(&s->controllers, c, entry);
+	restart_changed(t);
 	*ret_ctrl = c;
 	return 0;
 }
@@ -193,6 +205,7 @@ void controller_put(struct controller *c)
 	ev_timer_stop(control_reactor(c->target)->loop, &c->kato_timer);
 	c->target->by_cntlid[c->cntlid] = NULL;
 	LIST_REMOVE(c, entry);
+	restart_changed(c->target);
 	subsystem_controller_gone(c->subsys);
 	discovery_fini(c);
 	free(c->map);
@@ -244,6 +257,7 @@ void target_shut_down(struct target *t, bool complete)
 {
 	struct controller *c;
 
+	restart_stopping(t);
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry) {
 			c->csts &= ~CSTS_SHST_MASK;

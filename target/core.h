@@ -7,6 +7,7 @@
 #include "target/admin.h"
 #include "target/ana.h"
 #include "target/backend.h"
+#include "target/restart.h"
 #include "target/resv_commands.h"
 #include "target/target.h"
 #include "target/worker.h"
@@ -156,6 +157,7 @@ struct controller {
 	struct subsystem *subsys;
 	uint16_t cntlid;
 	uint16_t port_id; /* where its admin queue came in */
+	struct restart_key key;
 	struct ana_counts ana;
 	char hostnqn[CONFIG_NQN_MAX + 1];
 	uint8_t hostid[16];
@@ -223,6 +225,7 @@ struct target {
 	unsigned int nretiring; /* namespaces and subsystems that are going away */
 	struct refused refused[REFUSED_MAX];
 	unsigned int next_refused;
+	struct restart restart;
 	struct worker *worker; /* NULL: not needed yet */
 	uint32_t auth_seqnum;  /* of authentication; 0: none yet */
 	struct controller *by_cntlid[CNTLID_MAX + 1];
@@ -524,6 +527,9 @@ bool io_retry_in_host_memory(struct nvmf_req *req, int err);
 /* account.c: the sum of all reactors. Any thread. */
 void namespace_account(const struct target *t, const struct namespace *ns, enum data_dir dir,
 		       struct stage_account *ret);
+
+/* subsystem.c: the worker is there from the first time on. Return: 0 or negative errno. */
+__attribute__((warn_unused_result)) int target_start_worker(struct target *t);
 
 /* subsystem.c: an I/O failed as it does when a drive goes away. Any thread. */
 void target_tell_trouble(struct target *t);

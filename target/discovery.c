@@ -158,6 +158,7 @@ void target_discovery_changed(struct target *t)
 	struct controller *c;
 
 	t->discovery_genctr++;
+	restart_save_discovery(t); /* before anybody can see it */
 	LIST_FOREACH (c, &t->subsystems[0]->controllers, entry)
 		if (c->admin)
 			look_again(c);

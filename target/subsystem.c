@@ -112,7 +112,10 @@ int target_create(const struct config *c, const struct reactors *reactors,
 	t->mdts_len = c->max_transfer_len;
 	t->next_cntlid = 1;
 	health_start(t);
-	err = open_discovery(t);
+	restart_load_discovery(t);
+	err = restart_load(t);
+	if (!err)
+		err = open_discovery(t);
 	for (unsigned int i = 0; i < reactors->n && !err; i++)
 		err = works_create(&t->works[i]);
 	if (!err)
@@ -133,6 +136,7 @@ void target_destroy(struct target *t)
 	while (reactor_run_messages(control_reactor(t)) || t->nretiring)
 		;
 	health_stop(t);
+	restart_fini(t);
 	worker_destroy(t->worker);
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		close_subsystem(t->subsystems[i]);
@@ -144,6 +148,11 @@ void target_destroy(struct target *t)
 	config_free(t->reloaded);
 	free(t->subsystems);
 	free(t);
+}
+
+int target_start_worker(struct target *t)
+{
+	return t->worker ? 0 : worker_create(control_reactor(t), &t->worker);
 }
 
 void target_stop(struct target *t)

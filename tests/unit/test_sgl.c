@@ -567,6 +567,11 @@ void slot_give(struct slot *slot)
 	nslots_given++;
 }
 
+void conn_check_finished(struct conn *c)
+{
+	(void)c;
+}
+
 void conn_check_drained(struct conn *c)
 {
 	if (c->state == CONN_DRAINING && c->busy_reqs <= !!c->orphan)
