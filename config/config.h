@@ -156,6 +156,8 @@ struct config_host {
 #define CONFIG_DHCHAP_NHASHES   3
 #define CONFIG_DHCHAP_NDHGROUPS 6
 
+#define CONFIG_DAEMON_KEYS_MAX 48
+
 struct config {
 	uint64_t window_size; /* bytes of IOVA window per RNIC; below 2 GiB */
 	uint64_t host_memory; /* bytes of pinned host staging memory per RNIC */
@@ -190,6 +192,7 @@ struct config {
 	struct config_referral *referrals;
 	size_t nreferrals;
 	/* private: */
+	unsigned int daemon_lines[CONFIG_DAEMON_KEYS_MAX]; /* of the main file; 0: left out */
 	void *arena;
 };
 
@@ -226,6 +229,10 @@ void config_free(struct config *c);
  */
 int config_cpus(const char *list, int *ret, unsigned int most);
 
+/** config_forget_keys() - wipe the secrets of @c, which is not in force any more: no host is known.
+ * NULL is fine. */
+void config_forget_keys(struct config *c);
+
 /** config_host() - what is known of the host @nqn, or NULL. */
 const struct config_host *config_host(const struct config *c, const char *nqn);
 
@@ -243,9 +250,16 @@ const char *config_dhchap_key(const char *text, struct config_dhchap_key *ret);
  */
 void config_print(const struct config *c, FILE *out, bool keys);
 
-/** config_same_fixed() - do @a and @b agree in what cannot change while the daemon runs: its own
- * settings and the ports? */
-bool config_same_fixed(const struct config *a, const struct config *b);
+/**
+ * config_check_change() - can a daemon that runs @before have @after, which was read from @file?
+ * Not if a key of `daemon` differs whose change takes a restart.
+ *
+ * Return: 0; -EBUSY with @diag naming key, file and line; -ENOMEM.
+ */
+__attribute__((warn_unused_result)) int config_check_change(const struct config *before,
+							    const struct config *after,
+							    const char *file,
+							    struct config_diag *diag);
 
 /** config_diag_print() - one line `file:line: what; fix` for a person. */
 void config_diag_print(const struct config_diag *diag, FILE *out);

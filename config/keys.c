@@ -14,6 +14,8 @@
 
 #define FIELD(type, field)                                                                         \
 	.off = offsetof(struct type, field), .size = sizeof(((struct type *)0)->field)
+#define GROUP(what, rows, type)                                                                    \
+	.name = (what), .keys = (rows), .nkeys = COUNT(rows), .size = sizeof(type)
 #define LIST(type, field) FIELD(type, field), .off2 = offsetof(struct type, n##field)
 
 #define NQN_FORM "\"nqn.yyyy-mm.org.example:name\" or \"nqn.2014-08.org.nvmexpress:uuid:UUID\""
@@ -78,28 +80,28 @@ static const struct key daemon_keys[] = {
 	  .help = "capsules that all I/O queues of a reactor can receive at once; 0: each queue has its own receives" },
 	{ .name = "queue_memory", .type = KEY_SIZE, FIELD(config, queue_memory),
 	  .min = 64 * KIB, .max = GIB, .multiple = 4 * KIB, .dflt = 32 * MIB,
-	  .help = "most memory for the queue of one connection" },
+	  .reload = RELOAD_NEW, .help = "most memory for the queue of one connection" },
 	{ .name = "connection_memory", .type = KEY_SIZE, FIELD(config, connection_memory),
 	  .min = MIB, .max = TIB, .multiple = 4 * KIB, .dflt = GIB,
-	  .help = "most memory for the queues of all connections" },
+	  .reload = RELOAD_NEW, .help = "most memory for the queues of all connections" },
 	{ .name = "host_controllers", .type = KEY_INT, FIELD(config, host_controllers),
 	  .max = 65519, .unit = "controllers",
-	  .help = "most controllers of one host; 0: no limit" },
+	  .reload = RELOAD_NEW, .help = "most controllers of one host; 0: no limit" },
 	{ .name = "host_queues", .type = KEY_INT, FIELD(config, host_queues),
 	  .max = INT32_MAX, .unit = "queues",
-	  .help = "most I/O queues of one host; 0: no limit" },
+	  .reload = RELOAD_NEW, .help = "most I/O queues of one host; 0: no limit" },
 	{ .name = "host_queue_memory", .type = KEY_SIZE, FIELD(config, host_queue_memory),
 	  .max = TIB, .multiple = 4 * KIB,
-	  .help = "most memory for the queues of one host; 0: no limit" },
+	  .reload = RELOAD_NEW, .help = "most memory for the queues of one host; 0: no limit" },
 	{ .name = "poll_us", .type = KEY_INT, FIELD(config, poll_us),
 	  .max = 10000, .dflt = 1000, .unit = "us",
-	  .help = "longest time to look for more work before sleeping; 0: sleep at once" },
+	  .reload = RELOAD_NOW, .help = "longest time to look for more work before sleeping; 0: sleep at once" },
 	{ .name = "max_transfer", .type = KEY_SIZE, FIELD(config, max_transfer_len),
 	  .min = 8 * KIB, .max = 4 * MIB, .pow2 = true, .dflt = MIB,
 	  .help = "most data of one command (MDTS)" },
 	{ .name = "keep_alive_max_ms", .type = KEY_INT, FIELD(config, keep_alive_max_ms),
 	  .max = INT32_MAX, .unit = "ms",
-	  .help = "longest keep-alive timeout accepted; 0: no limit" },
+	  .reload = RELOAD_NEW, .help = "longest keep-alive timeout accepted; 0: no limit" },
 	{ .name = "discovery_nqn", .type = KEY_TEXT, FIELD(config, discovery_nqn),
 	  .min = 1, .max = CONFIG_NQN_MAX, .wrong = subsystem_nqn_wrong, .form = NQN_FORM,
 	  .help = "the discovery service's own name, beside the well-known one" },
@@ -119,36 +121,36 @@ static const struct key daemon_keys[] = {
 static const struct key ana_group_keys[] = {
 	{ .name = "id", .type = KEY_INT, FIELD(config_ana_group, id), .required = true,
 	  .min = 1, .max = CONFIG_ANA_GROUPS,
-	  .help = "the group's number" },
+	  .reload = RELOAD_NOW, .help = "the group's number" },
 	{ .name = "state", .type = KEY_CHOICE, FIELD(config_ana_group, state), .required = true,
 	  .choices = config_ana_names,
-	  .help = "how its namespaces are reached through the port" },
+	  .reload = RELOAD_NOW, .help = "how its namespaces are reached through the port" },
 };
 
 static const struct group group_ana_group = {
-	"ANA group", ana_group_keys, COUNT(ana_group_keys), sizeof(struct config_ana_group),
+	GROUP("ANA group", ana_group_keys, struct config_ana_group),
 };
 
 static const struct key port_keys[] = {
 	{ .name = "id", .type = KEY_INT, FIELD(config_port, id), .required = true,
 	  .min = 1, .max = UINT16_MAX,
-	  .help = "the port's number in the discovery log" },
+	  .reload = RELOAD_NOW, .help = "the port's number in the discovery log" },
 	{ .name = "address", .type = KEY_TEXT, FIELD(config_port, address), .required = true,
 	  .min = 1, .max = 63, .wrong = address_wrong,
 	  .form = "a numeric IPv4 or IPv6 address (wildcard too), link-local with interface: \"fe80::1%eth0\"",
-	  .help = "where to listen" },
+	  .reload = RELOAD_NOW, .help = "where to listen" },
 	{ .name = "service", .type = KEY_SERVICE, FIELD(config_port, service),
 	  .min = 1, .max = UINT16_MAX, .dflt_text = "4420",
-	  .help = "RDMA port number" },
+	  .reload = RELOAD_NOW, .help = "RDMA port number" },
 	{ .name = "in_capsule_data", .type = KEY_SIZE, FIELD(config_port, in_capsule_data_len),
 	  .max = 16 * KIB, .multiple = 16, .dflt = 4 * KIB,
-	  .help = "write data a command may carry with it" },
+	  .reload = RELOAD_NEW, .help = "write data a command may carry with it" },
 	{ .name = "queue_depth", .type = KEY_INT, FIELD(config_port, queue_depth),
 	  .min = 16, .max = 1024, .dflt = 128, .unit = "entries",
-	  .help = "most entries of an I/O queue" },
+	  .reload = RELOAD_NEW, .help = "most entries of an I/O queue" },
 	{ .name = "ana_groups", .type = KEY_GROUPS, LIST(config_port, ana_groups),
 	  .max = CONFIG_ANA_GROUPS, .group = &group_ana_group,
-	  .help = "states of ANA groups at the start; those not named are optimized" },
+	  .reload = RELOAD_NOW, .help = "states of ANA groups at the start; those not named are optimized" },
 };
 
 static const char *const cmb_choices[] = {
@@ -161,42 +163,42 @@ static const char *const cmb_choices[] = {
 static const struct key namespace_keys[] = {
 	{ .name = "nsid", .type = KEY_INT, FIELD(config_namespace, nsid), .required = true,
 	  .min = 1, .max = CONFIG_NSID_MAX,
-	  .help = "the namespace's number in its subsystem" },
+	  .reload = RELOAD_NOW, .help = "the namespace's number in its subsystem" },
 	{ .name = "device", .type = KEY_TEXT, FIELD(config_namespace, device), .required = true,
 	  .min = 2, .max = 4095, .wrong = device_wrong,
 	  .form = "an absolute path as in \"/dev/nvme0n1\"",
-	  .help = "the drive behind it" },
+	  .reload = RELOAD_NOW, .help = "the drive behind it" },
 	{ .name = "cmb", .type = KEY_CHOICE, FIELD(config_namespace, cmb),
 	  .choices = cmb_choices, .dflt = CONFIG_CMB_PREFER,
-	  .help = "whether data is staged in the drive's controller memory buffer" },
+	  .reload = RELOAD_NOW, .help = "whether data is staged in the drive's controller memory buffer" },
 	{ .name = "polled", .type = KEY_BOOL, FIELD(config_namespace, polled),
-	  .help = "whether completions are looked for in the drive's polled queues, which keeps a processor busy" },
+	  .reload = RELOAD_NOW, .help = "whether completions are looked for in the drive's polled queues, which keeps a processor busy" },
 	{ .name = "scratch", .type = KEY_TEXT, FIELD(config_namespace, scratch),
 	  .min = 2, .max = 4095, .wrong = device_wrong,
 	  .form = "an absolute path as in \"/dev/nvme0n1p9\"",
-	  .help = "a partition of the same drive that may be overwritten by the proof of its writes" },
+	  .reload = RELOAD_NOW, .help = "a partition of the same drive that may be overwritten by the proof of its writes" },
 	{ .name = "allowed_hosts", .type = KEY_TEXTS, LIST(config_namespace, allowed_hosts),
 	  .max = UINT16_MAX, .wrong = nqn_wrong, .form = NQN_FORM,
-	  .help = "the hosts that see it; left out: all that the subsystem allows" },
+	  .reload = RELOAD_NOW, .help = "the hosts that see it; left out: all that the subsystem allows" },
 	{ .name = "uuid", .type = KEY_UUID, FIELD(config_namespace, uuid),
 	  .off2 = offsetof(struct config_namespace, has_uuid),
 	  .form = "a UUID as in \"6f1e0f5c-3f0a-4a35-9d0e-3f7c3f1c2b11\"",
-	  .help = "the namespace's name for hosts with several paths to it" },
+	  .reload = RELOAD_NOW, .help = "the namespace's name for hosts with several paths to it" },
 	{ .name = "nguid", .type = KEY_TEXT, FIELD(config_namespace, nguid),
 	  .min = 32, .max = 32, .wrong = hex_wrong,
 	  .form = "32 hexadecimal digits",
-	  .help = "its globally unique identifier (NGUID); that of its uuid if left out" },
+	  .reload = RELOAD_NOW, .help = "its globally unique identifier (NGUID); that of its uuid if left out" },
 	{ .name = "eui64", .type = KEY_TEXT, FIELD(config_namespace, eui64),
 	  .min = 16, .max = 16, .wrong = hex_wrong,
 	  .form = "16 hexadecimal digits",
-	  .help = "its IEEE extended unique identifier (EUI-64)" },
+	  .reload = RELOAD_NOW, .help = "its IEEE extended unique identifier (EUI-64)" },
 	{ .name = "ana_group", .type = KEY_INT, FIELD(config_namespace, ana_group),
 	  .min = 1, .max = CONFIG_ANA_GROUPS, .dflt = 1,
-	  .help = "the ANA group it belongs to" },
+	  .reload = RELOAD_NOW, .help = "the ANA group it belongs to" },
 };
 
 static const struct group group_namespace = {
-	"namespace", namespace_keys, COUNT(namespace_keys), sizeof(struct config_namespace),
+	GROUP("namespace", namespace_keys, struct config_namespace),
 };
 
 static const char *const model_choices[] = {
@@ -208,42 +210,42 @@ static const char *const model_choices[] = {
 static const struct key subsystem_keys[] = {
 	{ .name = "nqn", .type = KEY_TEXT, FIELD(config_subsystem, nqn), .required = true,
 	  .min = 1, .max = CONFIG_NQN_MAX, .wrong = subsystem_nqn_wrong, .form = NQN_FORM,
-	  .help = "the subsystem's name" },
+	  .reload = RELOAD_NOW, .help = "the subsystem's name" },
 	{ .name = "serial", .type = KEY_TEXT, FIELD(config_subsystem, serial),
 	  .min = 1, .max = CONFIG_SERIAL_MAX, .wrong = ascii_wrong,
 	  .form = "printable ASCII",
-	  .help = "serial number; derived from the NQN if left out" },
+	  .reload = RELOAD_NOW, .help = "serial number; derived from the NQN if left out" },
 	{ .name = "model", .type = KEY_TEXT, FIELD(config_subsystem, model),
 	  .min = 1, .max = CONFIG_MODEL_MAX, .wrong = ascii_wrong,
 	  .form = "printable ASCII",
-	  .help = "model number; the daemon's own if left out" },
+	  .reload = RELOAD_NOW, .help = "model number; the daemon's own if left out" },
 	{ .name = "allow_any_host", .type = KEY_BOOL, FIELD(config_subsystem, allow_any_host),
-	  .help = "let every host connect" },
+	  .reload = RELOAD_NOW, .help = "let every host connect" },
 	{ .name = "allowed_hosts", .type = KEY_TEXTS, LIST(config_subsystem, allowed_hosts),
 	  .max = UINT16_MAX, .wrong = nqn_wrong, .form = NQN_FORM,
-	  .help = "NQNs of the hosts that may connect" },
+	  .reload = RELOAD_NOW, .help = "NQNs of the hosts that may connect" },
 	{ .name = "controller_model", .type = KEY_CHOICE,
 	  FIELD(config_subsystem, controller_model),
 	  .choices = model_choices, .dflt = CONFIG_MODEL_DYNAMIC,
-	  .help = "whether hosts get a new controller or one of a fixed number" },
+	  .reload = RELOAD_NEW, .help = "whether hosts get a new controller or one of a fixed number" },
 	{ .name = "cntlid_min", .type = KEY_INT, FIELD(config_subsystem, cntlid_min),
 	  .min = 1, .max = 65519, .dflt = 1,
-	  .help = "the smallest controller ID" },
+	  .reload = RELOAD_NEW, .help = "the smallest controller ID" },
 	{ .name = "cntlid_max", .type = KEY_INT, FIELD(config_subsystem, cntlid_max),
 	  .min = 1, .max = 65519, .dflt = 65519,
-	  .help = "the largest controller ID" },
+	  .reload = RELOAD_NEW, .help = "the largest controller ID" },
 	{ .name = "max_controllers", .type = KEY_INT, FIELD(config_subsystem, max_controllers),
 	  .max = 65519, .unit = "controllers",
-	  .help = "most controllers at a time; 0: no limit" },
+	  .reload = RELOAD_NEW, .help = "most controllers at a time; 0: no limit" },
 	{ .name = "max_queues", .type = KEY_INT, FIELD(config_subsystem, max_queues),
 	  .min = 1, .max = 128, .dflt = 128, .unit = "queues",
-	  .help = "most I/O queues of a controller" },
+	  .reload = RELOAD_NEW, .help = "most I/O queues of a controller" },
 	{ .name = "ports", .type = KEY_PORT_IDS, LIST(config_subsystem, ports),
 	  .min = 1, .max = UINT16_MAX,
-	  .help = "ids of the ports it is reached through; all of them if left out" },
+	  .reload = RELOAD_NOW, .help = "ids of the ports it is reached through; all of them if left out" },
 	{ .name = "namespaces", .type = KEY_GROUPS, LIST(config_subsystem, namespaces),
 	  .max = CONFIG_NSID_MAX, .group = &group_namespace,
-	  .help = "its namespaces" },
+	  .reload = RELOAD_NOW, .help = "its namespaces" },
 	{ .name = "passthrough", .type = KEY_TEXT, FIELD(config_subsystem, passthrough),
 	  .min = 2, .max = 4095, .wrong = controller_wrong,
 	  .form = "a PCI address as in \"0000:03:00.0\", or an absolute path as in \"/dev/nvme0\"",
@@ -253,7 +255,7 @@ static const struct key subsystem_keys[] = {
 	  .help = "pass its vendor specific admin commands and log pages too, whatever they do" },
 	{ .name = "cmb", .type = KEY_CHOICE, FIELD(config_subsystem, cmb),
 	  .choices = cmb_choices, .dflt = CONFIG_CMB_PREFER,
-	  .help = "with passthrough, what cmb is to a namespace" },
+	  .reload = RELOAD_NOW, .help = "with passthrough, what cmb is to a namespace" },
 };
 
 static const char *const hash_choices[] = { "sha256", "sha384", "sha512", NULL };
@@ -267,86 +269,89 @@ static const char *const dhgroup_choices[] = {
 static const struct key host_keys[] = {
 	{ .name = "nqn", .type = KEY_TEXT, FIELD(config_host, nqn), .required = true,
 	  .min = 1, .max = CONFIG_NQN_MAX, .wrong = nqn_wrong, .form = NQN_FORM,
-	  .help = "the host's name" },
+	  .reload = RELOAD_NOW, .help = "the host's name" },
 	{ .name = "dhchap_key", .type = KEY_SECRET, FIELD(config_host, dhchap_key),
 	  .min = 1, .max = CONFIG_DHCHAP_TEXT_MAX, .wrong = dhchap_key_wrong, .form = KEY_FORM,
-	  .help = "the secret by which the host proves who it is" },
+	  .reload = RELOAD_NOW, .help = "the secret by which the host proves who it is" },
 	{ .name = "dhchap_key_file", .type = KEY_TEXT, FIELD(config_host, dhchap_key_file),
 	  .min = 2, .max = 4095, .wrong = device_wrong,
 	  .form = "an absolute path as in \"/etc/nvmf-p2pd/keys/host1\"",
-	  .help = "a file that holds it, which nobody else may read" },
+	  .reload = RELOAD_NOW, .help = "a file that holds it, which nobody else may read" },
 	{ .name = "dhchap_ctrl_key", .type = KEY_SECRET, FIELD(config_host, dhchap_ctrl_key),
 	  .min = 1, .max = CONFIG_DHCHAP_TEXT_MAX, .wrong = dhchap_key_wrong, .form = KEY_FORM,
-	  .help = "the secret by which the subsystem proves to the host what it is" },
+	  .reload = RELOAD_NOW, .help = "the secret by which the subsystem proves to the host what it is" },
 	{ .name = "dhchap_ctrl_key_file", .type = KEY_TEXT, FIELD(config_host, dhchap_ctrl_key_file),
 	  .min = 2, .max = 4095, .wrong = device_wrong,
 	  .form = "an absolute path as in \"/etc/nvmf-p2pd/keys/host1-ctrl\"",
-	  .help = "a file that holds it, which nobody else may read" },
+	  .reload = RELOAD_NOW, .help = "a file that holds it, which nobody else may read" },
 	{ .name = "dhchap_hash", .type = KEY_CHOICES, LIST(config_host, dhchap_hashes),
 	  .min = 1, .max = CONFIG_DHCHAP_NHASHES, .choices = hash_choices,
-	  .help = "hash functions that may be used, best first; left out: all" },
+	  .reload = RELOAD_NEW, .help = "hash functions that may be used, best first; left out: all" },
 	{ .name = "dhchap_dhgroup", .type = KEY_CHOICES, LIST(config_host, dhchap_dhgroups),
 	  .min = 1, .max = CONFIG_DHCHAP_NDHGROUPS, .choices = dhgroup_choices,
-	  .help = "Diffie-Hellman groups that may be used, best first; left out: all, with \"null\" last" },
+	  .reload = RELOAD_NEW, .help = "Diffie-Hellman groups that may be used, best first; left out: all, with \"null\" last" },
 	{ .name = "dhchap_discovery", .type = KEY_BOOL, FIELD(config_host, dhchap_discovery),
-	  .help = "whether the discovery service asks for the key too" },
+	  .reload = RELOAD_NOW, .help = "whether the discovery service asks for the key too" },
 };
 
 static const struct key referral_keys[] = {
 	{ .name = "address", .type = KEY_TEXT, FIELD(config_referral, address), .required = true,
 	  .min = 1, .max = 63, .wrong = peer_address_wrong,
 	  .form = "a numeric IPv4 or IPv6 address",
-	  .help = "where the other discovery service listens" },
+	  .reload = RELOAD_NOW, .help = "where the other discovery service listens" },
 	{ .name = "service", .type = KEY_SERVICE, FIELD(config_referral, service),
 	  .min = 1, .max = UINT16_MAX, .dflt_text = "4420",
-	  .help = "its RDMA port number" },
+	  .reload = RELOAD_NOW, .help = "its RDMA port number" },
 	{ .name = "nqn", .type = KEY_TEXT, FIELD(config_referral, nqn),
 	  .min = 1, .max = CONFIG_NQN_MAX, .wrong = discovery_nqn_wrong, .form = NQN_FORM,
 	  .dflt_text = "nqn.2014-08.org.nvmexpress.discovery",
-	  .help = "its NQN" },
+	  .reload = RELOAD_NOW, .help = "its NQN" },
 	{ .name = "port_id", .type = KEY_INT, FIELD(config_referral, port_id),
 	  .max = UINT16_MAX,
-	  .help = "the number of that port there; 0: not known" },
+	  .reload = RELOAD_NOW, .help = "the number of that port there; 0: not known" },
 	{ .name = "ports", .type = KEY_PORT_IDS, LIST(config_referral, ports),
 	  .min = 1, .max = UINT16_MAX,
-	  .help = "ids of the ports whose hosts are told; all of them if left out" },
+	  .reload = RELOAD_NOW, .help = "ids of the ports whose hosts are told; all of them if left out" },
 };
 
 static const struct group group_referral = {
-	"referral", referral_keys, COUNT(referral_keys), sizeof(struct config_referral),
+	GROUP("referral", referral_keys, struct config_referral),
 };
 
-static const struct group group_daemon = {
-	"daemon", daemon_keys, COUNT(daemon_keys), sizeof(struct config),
+static_assert(COUNT(daemon_keys) <= CONFIG_DAEMON_KEYS_MAX, "each has its line");
+
+const struct group group_daemon = {
+	GROUP("daemon", daemon_keys, struct config),
+	.lines = offsetof(struct config, daemon_lines),
 };
 
 static const struct group group_port = {
-	"port", port_keys, COUNT(port_keys), sizeof(struct config_port),
+	GROUP("port", port_keys, struct config_port),
 };
 
 static const struct group group_subsystem = {
-	"subsystem", subsystem_keys, COUNT(subsystem_keys), sizeof(struct config_subsystem),
+	GROUP("subsystem", subsystem_keys, struct config_subsystem),
 };
 
 static const struct group group_host = {
-	"host", host_keys, COUNT(host_keys), sizeof(struct config_host),
+	GROUP("host", host_keys, struct config_host),
 };
 
 static const struct key file_keys[] = {
-	{ .name = "daemon", .type = KEY_GROUP, .main_only = true, .fixed = true, .group = &group_daemon,
-	  .help = "the daemon as a whole" },
+	{ .name = "daemon", .type = KEY_GROUP, .main_only = true, .group = &group_daemon,
+	  .reload = RELOAD_NOW, .help = "the daemon as a whole" },
 	{ .name = "ports", .type = KEY_GROUPS, LIST(config, ports), .max = UINT16_MAX,
-	  .fixed = true, .group = &group_port, .help = "where the daemon listens" },
+	  .group = &group_port, .reload = RELOAD_NOW, .help = "where the daemon listens" },
 	{ .name = "subsystems", .type = KEY_GROUPS, LIST(config, subsystems), .max = UINT32_MAX,
-	  .group = &group_subsystem, .help = "what it exports" },
+	  .group = &group_subsystem, .reload = RELOAD_NOW, .help = "what it exports" },
 	{ .name = "hosts", .type = KEY_GROUPS, LIST(config, hosts), .max = UINT32_MAX,
-	  .group = &group_host, .help = "the keys of hosts that must authenticate" },
+	  .group = &group_host, .reload = RELOAD_NOW, .help = "the keys of hosts that must authenticate" },
 	{ .name = "referrals", .type = KEY_GROUPS, LIST(config, referrals), .max = UINT16_MAX,
-	  .group = &group_referral, .help = "other discovery services that hosts are told of" },
+	  .group = &group_referral, .reload = RELOAD_NOW, .help = "other discovery services that hosts are told of" },
 };
 
 const struct group group_file = {
-	"file", file_keys, COUNT(file_keys), sizeof(struct config),
+	GROUP("file", file_keys, struct config),
 };
 /* clang-format on */
 

@@ -26,6 +26,13 @@ enum key_type {
 };
 #define KEY_NTYPES (KEY_GROUPS + 1)
 
+/* What a reload makes of a change. */
+enum key_reload {
+	RELOAD_RESTART, /* it is refused: that takes a restart */
+	RELOAD_NEW,     /* holds for controllers and connections to come */
+	RELOAD_NOW,     /* in force at once */
+};
+
 struct group;
 
 struct key {
@@ -33,9 +40,9 @@ struct key {
 	const char *help;
 	const char *unit; /* of integers; NULL: none. Sizes are bytes. */
 	enum key_type type;
+	enum key_reload reload;
 	bool required;
 	bool main_only;                         /* in the main file only */
-	bool fixed;                             /* of files: a change takes a restart */
 	bool pow2;                              /* sizes: powers of two only */
 	uint64_t min, max;                      /* of the value; texts: bytes; lists: elements */
 	uint64_t multiple;                      /* sizes: of what; 0: any */
@@ -53,11 +60,13 @@ struct group {
 	const char *name;
 	const struct key *keys;
 	size_t nkeys;
-	size_t size; /* of the struct the keys are fields of */
+	size_t size;  /* of the struct the keys are fields of */
+	size_t lines; /* where in it the lines are that the keys stand on; 0: they are not kept */
 };
 
 /* The top level of a file, its struct is struct config. Structs in lists start with a `where`. */
 extern const struct group group_file;
+extern const struct group group_daemon;
 
 /** key_find() - the row called @name, or NULL. */
 const struct key *key_find(const struct group *g, const char *name);

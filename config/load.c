@@ -25,17 +25,20 @@ static int cannot_read(struct config_diag *diag, const char *path, int err)
 	return -err;
 }
 
+static int no_regular_file(const struct stat *st, const char *path, struct config_diag *diag)
+{
+	diag_what(diag, path, 0, "is %s", S_ISDIR(st->st_mode) ? "a folder" : "no regular file");
+	return diag_fix(diag, "give a regular file");
+}
+
 static int check_stat(int fd, const char *path, struct config_diag *diag)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
 		return cannot_read(diag, path, errno);
-	if (!S_ISREG(st.st_mode)) {
-		diag_what(diag, path, 0, "is %s",
-			  S_ISDIR(st.st_mode) ? "a folder" : "no regular file");
-		return diag_fix(diag, "give a regular file");
-	}
+	if (!S_ISREG(st.st_mode))
+		return no_regular_file(&st, path, diag);
 	if (st.st_size > FILE_MAX_LEN) {
 		diag_what(diag, path, 0, "is larger than 1 MiB");
 		return diag_fix(diag, "split it into several files in " FOLDER);
@@ -121,7 +124,7 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-/* What is no regular file is passed over without opening it; a dangling link is an error. */
+/* What is no regular file is refused without opening it: a device might mind. */
 static int load_entry(struct config *c, const char *dir, const char *name, struct config_diag *diag)
 {
 	void *scratch = NULL;
@@ -135,6 +138,8 @@ static int load_entry(struct config *c, const char *dir, const char *name, struc
 		err = cannot_read(diag, path, errno);
 	else if (S_ISREG(st.st_mode))
 		err = load_file(c, path, false, diag);
+	else
+		err = no_regular_file(&st, path, diag);
 	arena_free(&scratch);
 	return err;
 }
@@ -199,6 +204,24 @@ const struct config_host *config_host(const struct config *c, const char *nqn)
 		if (strcmp(c->hosts[i].nqn, nqn) == 0)
 			return &c->hosts[i];
 	return NULL;
+}
+
+static void wipe_text(const char *text)
+{
+	if (text) /* the arena's */
+		explicit_bzero((char *)(uintptr_t)text, strlen(text));
+}
+
+void config_forget_keys(struct config *c)
+{
+	for (size_t i = 0; c && i < c->nhosts; i++) {
+		wipe_text(c->hosts[i].dhchap_key);
+		wipe_text(c->hosts[i].dhchap_ctrl_key);
+		explicit_bzero(&c->hosts[i].host_key, sizeof(c->hosts[i].host_key));
+		explicit_bzero(&c->hosts[i].ctrl_key, sizeof(c->hosts[i].ctrl_key));
+	}
+	if (c)
+		c->nhosts = 0;
 }
 
 void config_free(struct config *c)

@@ -488,6 +488,8 @@ static int parse_key(struct parse *p, const struct group *g, const config_settin
 			  g->name, t.key->name);
 		return diag_fix(p->diag, "move it to the main file");
 	}
+	if (g->lines)
+		((unsigned int *)(void *)((char *)obj + g->lines))[t.key - g->keys] = line_of(s);
 	return parsers[t.key->type](p, &t);
 }
 

@@ -1,8 +1,10 @@
 #include "config/config.h"
 
+#include "config/diag.h"
 #include "config/keys.h"
 #include "config/text.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,24 +165,17 @@ static void print_value(const struct print *p, const struct key *k, const void *
 	}
 }
 
-/* Of keys that are fixed, or all. */
-static void print_some_keys(const struct print *p, const struct group *g, const void *obj,
-			    bool fixed, int indent)
+static void print_keys(const struct print *p, const struct group *g, const void *obj, int indent)
 {
 	for (size_t i = 0; i < g->nkeys; i++) {
 		const struct key *k = &g->keys[i];
 
-		if (!is_set(k, obj) || (fixed && !k->fixed))
+		if (!is_set(k, obj))
 			continue;
 		fprintf(p->out, "%*s%s = ", indent, "", k->name);
 		print_value(p, k, obj, indent);
 		fputs(";\n", p->out);
 	}
-}
-
-static void print_keys(const struct print *p, const struct group *g, const void *obj, int indent)
-{
-	print_some_keys(p, g, obj, false, indent);
 }
 
 static void print_group(const struct print *p, const struct group *g, const void *obj, int indent)
@@ -197,8 +192,11 @@ void config_print(const struct config *c, FILE *out, bool keys)
 	print_keys(&p, &group_file, c, 0);
 }
 
-/* What is fixed, as text; NULL: no memory. */
-static char *fixed_text(const struct config *c)
+/* ---- two models --------------------------------------------------------------------------------
+ */
+
+/* The value of @k as the file has it, to be freed; NULL: no memory. */
+static char *value_text(const struct key *k, const struct config *c)
 {
 	char *text = NULL;
 	size_t len;
@@ -206,19 +204,46 @@ static char *fixed_text(const struct config *c)
 
 	if (!p.out)
 		return NULL;
-	print_some_keys(&p, &group_file, c, true, 0);
+	if (is_set(k, c))
+		print_value(&p, k, c, 0);
+	else
+		fputs("left out", p.out);
 	if (fclose(p.out) == 0)
 		return text;
 	free(text);
 	return NULL;
 }
 
-bool config_same_fixed(const struct config *a, const struct config *b)
+static int check_key(const struct key *k, const struct config *before, const struct config *after,
+		     const char *file, struct config_diag *diag)
 {
-	char *ta = fixed_text(a), *tb = fixed_text(b);
-	bool same = ta && tb && strcmp(ta, tb) == 0;
+	char *was = value_text(k, before), *is = value_text(k, after);
+	unsigned int line = after->daemon_lines[k - group_daemon.keys];
+	int err = was && is ? 0 : -ENOMEM;
 
-	free(ta);
-	free(tb);
-	return same;
+	if (err)
+		diag_nomem(diag, file);
+	else if (strcmp(was, is) != 0)
+		err = -EBUSY;
+	if (err == -EBUSY) {
+		diag_what(diag, file, line, "daemon key \"%s\" is %s, and the daemon runs with %s",
+			  k->name, is, was);
+		diag_fix(
+			diag,
+			"only a restart changes it (systemctl restart nvmf-p2pd); a reload takes the file when it is as before");
+	}
+	free(was);
+	free(is);
+	return err;
+}
+
+int config_check_change(const struct config *before, const struct config *after, const char *file,
+			struct config_diag *diag)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < group_daemon.nkeys && !err; i++)
+		if (group_daemon.keys[i].reload == RELOAD_RESTART)
+			err = check_key(&group_daemon.keys[i], before, after, file, diag);
+	return err;
 }

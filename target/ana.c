@@ -26,50 +26,28 @@ uint8_t ana_wire_state(enum config_ana state)
 /* ---- states ----------------------------------------------------------------------------------
  */
 
-/* What was set before the daemon was started anew. */
-static void find_orders(const struct subsystem *s, struct ana_port *port)
+static struct ana_port *find_port(const struct ana_ports *ports, uint16_t port_id)
 {
-	unsigned int state;
+	struct ana_port *p;
 
-	for (uint32_t g = 1; g <= CONFIG_ANA_GROUPS; g++)
-		if (restart_take_ana(s->target, s, port->port_id, g, &state)) {
-			port->group[g].state = port->group[g].wanted = state;
-			port->group[g].ordered = true;
-			log_info("ANA group %u of %s on port %u: %s, as ordered before the restart",
-				 g, s->nqn, port->port_id, config_ana_names[state]);
-		}
-}
-
-int ana_init(struct subsystem *s, const struct config *conf)
-{
-	s->ana = calloc(conf->nports ? conf->nports : 1, sizeof(s->ana[0]));
-	if (!s->ana)
-		return -ENOMEM;
-	s->nana = conf->nports;
-	for (size_t i = 0; i < conf->nports; i++) {
-		const struct config_port *port = &conf->ports[i];
-
-		s->ana[i].port_id = port->id;
-		for (size_t g = 0; g < port->nana_groups; g++)
-			s->ana[i].group[port->ana_groups[g].id].state = port->ana_groups[g].state;
-		find_orders(s, &s->ana[i]);
-	}
-	return 0;
+	LIST_FOREACH (p, ports, entry)
+		if (p->port_id == port_id)
+			break;
+	return p;
 }
 
 static struct ana_group *find_group(const struct subsystem *s, uint16_t port_id, uint32_t group)
 {
-	for (size_t i = 0; i < s->nana; i++)
-		if (s->ana[i].port_id == port_id && group >= 1 && group <= CONFIG_ANA_GROUPS)
-			return &s->ana[i].group[group];
-	return NULL;
+	struct ana_port *p = find_port(&s->ana, port_id);
+
+	return p && group >= 1 && group <= CONFIG_ANA_GROUPS ? &p->group[group] : NULL;
 }
 
 enum config_ana ana_state(const struct subsystem *s, uint16_t port_id, uint32_t group)
 {
 	const struct ana_group *g = find_group(s, port_id, group);
 
-	if (group == ANA_GROUP_LOST)
+	if (group == ANA_GROUP_LOST || !find_port(&s->ana, port_id))
 		return CONFIG_ANA_INACCESSIBLE;
 	return g ? g->state : CONFIG_ANA_OPTIMIZED;
 }
@@ -131,15 +109,6 @@ static void on_transition_timeout(struct ev_loop *loop, ev_timer *w, int revents
 	log_warn("ANA: commands are still in flight %d s after their path was closed",
 		 ANA_TRANSITION_S);
 	arrive(tr);
-}
-
-void ana_fini(struct subsystem *s)
-{
-	for (size_t i = 0; i < s->nana; i++)
-		for (unsigned int g = 1; g <= CONFIG_ANA_GROUPS; g++)
-			if (s->ana[i].group[g].transition)
-				end_transition(s->ana[i].group[g].transition, -ECANCELED);
-	free(s->ana);
 }
 
 static struct ana_transition *create_transition(struct target *t, const struct subsystem *s,
@@ -215,6 +184,120 @@ int ana_set(struct target *t, struct subsystem *s, uint16_t port_id, uint32_t gr
 	else if (done)
 		done(arg, err);
 	return 0;
+}
+
+/* ---- ports that come and go --------------------------------------------------------------------
+ */
+
+static const struct config_port *configured(const struct config *conf, uint16_t port_id)
+{
+	for (size_t i = 0; i < conf->nports; i++)
+		if (conf->ports[i].id == port_id)
+			return &conf->ports[i];
+	return NULL;
+}
+
+static enum config_ana configured_state(const struct config_port *port, uint32_t group)
+{
+	for (size_t i = 0; i < port->nana_groups; i++)
+		if (port->ana_groups[i].id == group)
+			return port->ana_groups[i].state;
+	return CONFIG_ANA_OPTIMIZED;
+}
+
+/* What was set before the daemon was started anew. */
+static void find_orders(const struct subsystem *s, struct ana_port *port)
+{
+	unsigned int state;
+
+	for (uint32_t g = 1; g <= CONFIG_ANA_GROUPS; g++)
+		if (restart_take_ana(s->target, s, port->port_id, g, &state)) {
+			port->group[g].state = port->group[g].wanted = state;
+			port->group[g].ordered = true;
+			log_info("ANA group %u of %s on port %u: %s, as ordered before the restart",
+				 g, s->nqn, port->port_id, config_ana_names[state]);
+		}
+}
+
+static void free_port(struct ana_port *p)
+{
+	for (unsigned int g = 1; g <= CONFIG_ANA_GROUPS; g++)
+		if (p->group[g].transition)
+			end_transition(p->group[g].transition, -ECANCELED);
+	free(p);
+}
+
+void ana_drop(struct ana_ports *ports)
+{
+	struct ana_port *p, *next;
+
+	LIST_FOREACH_SAFE (p, ports, entry, next)
+		free_port(p);
+	LIST_INIT(ports);
+}
+
+int ana_prepare(const struct subsystem *s, const struct config *conf, struct ana_ports *ret_ports)
+{
+	LIST_INIT(ret_ports);
+	for (size_t i = 0; i < conf->nports; i++) {
+		const struct config_port *port = &conf->ports[i];
+		struct ana_port *p;
+
+		if (find_port(&s->ana, port->id))
+			continue;
+		p = calloc(1, sizeof(*p));
+		if (!p) {
+			ana_drop(ret_ports);
+			return -ENOMEM;
+		}
+		p->port_id = port->id;
+		for (unsigned int g = 1; g <= CONFIG_ANA_GROUPS; g++)
+			p->group[g].state = configured_state(port, g);
+		LIST_INSERT_HEAD(ret_ports, p, entry);
+	}
+	return 0;
+}
+
+void ana_switch(struct subsystem *s, const struct config *conf, struct ana_ports *ports)
+{
+	struct ana_port *p, *next;
+
+	LIST_FOREACH_SAFE (p, &s->ana, entry, next)
+		if (!configured(conf, p->port_id)) {
+			LIST_REMOVE(p, entry);
+			free_port(p);
+		}
+	LIST_FOREACH_SAFE (p, ports, entry, next) {
+		LIST_INSERT_HEAD(&s->ana, p, entry);
+		find_orders(s, p);
+	}
+	LIST_INIT(ports);
+}
+
+static void follow_group(struct target *t, struct subsystem *s, uint16_t port_id, uint32_t group,
+			 enum config_ana state)
+{
+	struct ana_group *g = find_group(s, port_id, group);
+
+	if (!g)
+		return;
+	if (ana_set(t, s, port_id, group, state, NULL, NULL))
+		g->state = state; /* told at the next change */
+	g->ordered = false;
+	restart_changed(t);
+}
+
+void ana_follow(struct target *t, struct subsystem *s, const struct config *before,
+		const struct config *conf)
+{
+	for (size_t i = 0; i < conf->nports; i++) {
+		const struct config_port *port = &conf->ports[i];
+		const struct config_port *was = configured(before, port->id);
+
+		for (unsigned int g = 1; was && g <= CONFIG_ANA_GROUPS; g++)
+			if (configured_state(port, g) != configured_state(was, g))
+				follow_group(t, s, port->id, g, configured_state(port, g));
+	}
 }
 
 /* ---- what controllers know --------------------------------------------------------------------

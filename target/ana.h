@@ -21,6 +21,8 @@
 
 #include "config/config.h"
 
+#include <sys/queue.h>
+
 #define ANA_GROUP_LOST   (CONFIG_ANA_GROUPS + 1)
 #define ANA_GROUP_MAX    ANA_GROUP_LOST /* ANAGRPMAX */
 #define ANA_TRANSITION_S 30             /* ANATT: most seconds in the state "change" */
@@ -33,9 +35,10 @@ struct nvmf_req;
 struct subsystem;
 struct target;
 
-/* The states of a subsystem's groups on one port. */
+/* The states of a subsystem's groups on one port. Its address stays. */
 struct ana_port {
 	uint16_t port_id;
+	LIST_ENTRY(ana_port) entry;
 	struct ana_group {
 		enum config_ana state;
 		bool ordered;                      /* by ana_set(), not by the configuration; */
@@ -44,18 +47,36 @@ struct ana_port {
 	} group[CONFIG_ANA_GROUPS + 1];            /* [0] is not used */
 };
 
+LIST_HEAD(ana_ports, ana_port);
+
 /* What a controller has counted: [0] the log page, [n] group n. */
 struct ana_counts {
 	uint64_t change[ANA_GROUP_MAX + 1];
 };
 
-/** ana_init() - @s gets the states that the configuration has for its ports. 0 or -ENOMEM. */
-__attribute__((warn_unused_result)) int ana_init(struct subsystem *s, const struct config *conf);
+/** ana_prepare() - the states, as @conf has them, for the ports of @conf that @s does not know yet;
+ * to be given to ana_switch() or ana_drop(). 0 or -ENOMEM. */
+__attribute__((warn_unused_result)) int ana_prepare(const struct subsystem *s,
+						    const struct config *conf,
+						    struct ana_ports *ret_ports);
 
-/** ana_fini() - transitions that are under way are cancelled. */
-void ana_fini(struct subsystem *s);
+/** ana_switch() - @s has the ports of @conf: @ports are new, and those that are gone are forgotten;
+ * their transitions are cancelled. */
+void ana_switch(struct subsystem *s, const struct config *conf, struct ana_ports *ports);
 
-/** ana_state() - of @group of @s on port @port_id; optimized if nobody said otherwise. */
+/**
+ * ana_follow() - set what @conf has otherwise than @before of the ports that both have. A state
+ * that the administrator set, and the configuration does not change, stays. (Without memory to wait
+ * for what is in flight it is not waited for.)
+ */
+void ana_follow(struct target *t, struct subsystem *s, const struct config *before,
+		const struct config *conf);
+
+/** ana_drop() - forget @ports; transitions that are under way are cancelled. */
+void ana_drop(struct ana_ports *ports);
+
+/** ana_state() - of @group of @s on port @port_id; optimized if nobody said otherwise. Through a
+ * port that is not there any more, nothing is accessible. */
 enum config_ana ana_state(const struct subsystem *s, uint16_t port_id, uint32_t group);
 
 /** ana_wire_state() - as the log page has it. */

@@ -120,7 +120,7 @@ static struct queue_auth *get_auth(struct nvmf_queue *q)
 /* As of now: keys change with a reload. */
 static const struct config_host *host_of(const struct target *t, const char *nqn)
 {
-	return config_host(t->reloaded ? t->reloaded : t->conf, nqn);
+	return config_host(t->conf, nqn);
 }
 
 static bool must_authenticate(const struct config_host *host, const struct subsystem *s)

@@ -165,7 +165,7 @@ static uint16_t connect_io(struct nvmf_req *req, const struct nvmf_connect_data 
 	struct controller *c = cntlid <= CNTLID_MAX ? q->target->by_cntlid[cntlid] : NULL;
 
 	/* all queues of an association come through the same port: Base 2.1, 2.2 */
-	if (!c || c->subsys != s || !c->admin || c->admin->port != q->port)
+	if (!c || c->subsys != s || !c->admin || c->admin->port.id != q->port.id)
 		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, cntlid));
 	if (strcmp(c->hostnqn, data->hostnqn) != 0)
 		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, hostnqn));
@@ -214,14 +214,14 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 		return NVME_COMMAND_SEQUENCE | NVME_DNR;
 	/* No DNR: with it a host that reconnects while we are being reconfigured gives up for good.
 	 */
-	if (!s || !subsystem_on_port(s, q->port)) {
+	if (!s || !subsystem_on_port(s, q->port.id)) {
 		if (refused_first(q->target, data->hostnqn, q->remote_address))
 			log_event(
 				JOURNAL_HOST_REFUSED,
 				LOG_FIELDS(.hostnqn = data->hostnqn, .peer = q->remote_address,
-					   .nqn = data->subsysnqn, .port = q->port->id),
+					   .nqn = data->subsysnqn, .port = q->port.id),
 				"host %s from %s asked for subsystem %s, which port %u does not have",
-				data->hostnqn, q->remote_address, data->subsysnqn, q->port->id);
+				data->hostnqn, q->remote_address, data->subsysnqn, q->port.id);
 		return invalid_param(req, IN_DATA, offsetof(struct nvmf_connect_data, subsysnqn)) &
 		       (uint16_t)~NVME_DNR;
 	}
@@ -303,12 +303,12 @@ void disconnect_execute(struct nvmf_req *req)
 
 static uint64_t capabilities(const struct nvmf_queue *q)
 {
-	return (uint64_t)(q->port->queue_depth - 1) | /* MQES */
-	       UINT64_C(1) << 16 |                    /* CQR: contiguous queues required */
-	       (uint64_t)CAP_TIMEOUT_500MS << 24 |    /* TO */
-	       UINT64_C(1) << 37 |                    /* CSS: NVM command set, */
-	       UINT64_C(1) << 43 |                    /* and any that namespaces have */
-	       UINT64_C(1) << 59;                     /* CRMS: CRWMS */
+	return (uint64_t)(q->port.queue_depth - 1) | /* MQES */
+	       UINT64_C(1) << 16 |                   /* CQR: contiguous queues required */
+	       (uint64_t)CAP_TIMEOUT_500MS << 24 |   /* TO */
+	       UINT64_C(1) << 37 |                   /* CSS: NVM command set, */
+	       UINT64_C(1) << 43 |                   /* and any that namespaces have */
+	       UINT64_C(1) << 59;                    /* CRMS: CRWMS */
 }
 
 /* The value, and whether it is 8 bytes wide. False: there is no such property. */

@@ -81,7 +81,7 @@ bool target_has_controller(const struct target *t, uint16_t cntlid)
 /* ---- life -------------------------------------------------------------------------------------
  */
 
-static uint32_t most_in_capsule_len(const struct config_port *port)
+static uint32_t most_in_capsule_len(const struct nvmf_port *port)
 {
 	return port->in_capsule_data_len > IN_CAPSULE_LEN_MIN ? port->in_capsule_data_len
 							      : IN_CAPSULE_LEN_MIN;
@@ -92,7 +92,7 @@ static uint32_t most_in_capsule_len(const struct config_port *port)
  * is back, none is offered, so that small writes go that way too. Room for SGL descriptors there
  * is always: a host cannot know that it may not put data there, but no logical block fits in.
  */
-static uint32_t announced_in_capsule_len(const struct subsystem *s, const struct config_port *port)
+static uint32_t announced_in_capsule_len(const struct subsystem *s, const struct nvmf_port *port)
 {
 	const struct namespace *ns;
 
@@ -104,10 +104,17 @@ static uint32_t announced_in_capsule_len(const struct subsystem *s, const struct
 }
 
 uint32_t target_in_capsule_len(const struct target *t, uint16_t cntlid,
-			       const struct config_port *port)
+			       const struct nvmf_port *port)
 {
 	return cntlid && target_has_controller(t, cntlid) ? t->by_cntlid[cntlid]->in_capsule_len
 							  : most_in_capsule_len(port);
+}
+
+uint16_t target_queue_depth(const struct target *t, uint16_t cntlid, const struct nvmf_port *port)
+{
+	const struct controller *c = cntlid <= CNTLID_MAX ? t->by_cntlid[cntlid] : NULL;
+
+	return c && c->admin ? c->admin->port.queue_depth : port->queue_depth;
 }
 
 /* Was there a command on any queue since the last look? */
@@ -154,7 +161,7 @@ uint16_t max_queues(const struct subsystem *s)
 int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char *hostnqn,
 		      const uint8_t hostid[16], uint16_t cntlid, struct controller **ret_ctrl)
 {
-	struct restart_key key = restart_key(s, admin->port->id, hostnqn, hostid);
+	struct restart_key key = restart_key(s, admin->port.id, hostnqn, hostid);
 	struct target *t = admin->target;
 	struct controller *c;
 
@@ -168,7 +175,7 @@ int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char 
 	c->subsys = s;
 	c->cntlid = cntlid;
 	c->key = key;
-	c->port_id = admin->port->id;
+	c->port_id = admin->port.id;
 	memcpy(c->hostid, hostid, sizeof(c->hostid));
 	strlcpy(c->hostnqn, hostnqn, sizeof(c->hostnqn));
 	strlcpy(c->address, admin->remote_address, sizeof(c->address));
@@ -180,7 +187,7 @@ int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char 
 		return -ENOMEM;
 	}
 	t->by_cntlid[cntlid] = c;
-	c->in_capsule_len = announced_in_capsule_len(s, admin->port);
+	c->in_capsule_len = announced_in_capsule_len(s, &admin->port);
 	c->nqueues = max_queues(s);
 	settings_reset(&c->settings);
 	TAILQ_INIT(&c->aers);
@@ -206,7 +213,7 @@ void controller_put(struct controller *c)
 	c->target->by_cntlid[c->cntlid] = NULL;
 	LIST_REMOVE(c, entry);
 	restart_changed(c->target);
-	subsystem_controller_gone(c->subsys);
+	subsystem_end_if_unused(c->subsys);
 	discovery_fini(c);
 	free(c->map);
 	free(c);

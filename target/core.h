@@ -119,11 +119,12 @@ struct namespace
 	STAILQ_HEAD(lock_list, range_lock) locks; /* the first one is held, or about to be */
 	bool changed;                             /* hosts are told so by the next target_remap() */
 	/* on its way out: reload.c */
-	char nqn[CONFIG_NQN_MAX + 1];
 	STAILQ_ENTRY(namespace) gone_entry;
 	struct drain retire;
 	struct range_lock retire_lock;
 };
+
+STAILQ_HEAD(namespace_list, namespace);
 
 /* immutable: the namespaces that a controller's host sees, by nsid */
 struct ns_map {
@@ -142,12 +143,12 @@ struct subsystem {
 	const char *nqn;
 	struct passthru *passthru; /* NULL: its namespaces are block devices and files */
 	bool discovery;
-	bool dying; /* not in the configuration any more; goes with its last controller */
+	bool dying; /* not in the configuration any more; goes with the last of its own */
+	unsigned int nretiring; /* namespaces on their way out */
 	char serial[CONFIG_SERIAL_MAX + 1];
 	struct namespace **namespaces; /* ascending nsid */
 	size_t nnamespaces;
-	struct ana_port *ana; /* of each port */
-	size_t nana;
+	struct ana_ports ana; /* of each port; none of the discovery subsystem's */
 	LIST_HEAD(controller_list, controller) controllers;
 };
 
@@ -205,7 +206,7 @@ struct refused {
 #define REFUSED_MAX 64
 
 struct target {
-	const struct config *conf;
+	const struct config *conf; /* control thread: a reload replaces it */
 	const struct topology *topo;
 	const struct reactors *reactors;
 	void (*trouble)(void *arg); /* may be NULL */
@@ -219,10 +220,13 @@ struct target {
 	struct health_desk health;
 	uint64_t discovery_genctr; /* of controllers to come; see discovery.c */
 	uint16_t next_cntlid;
-	/* after a reload: whose strings and structs are in use, and what keeps older ones */
-	struct config *reloaded, **old_confs;
+	/* after a reload: former configurations that are in use, and by what */
+	struct config **old_confs;
 	size_t nold_confs;
-	unsigned int nretiring; /* namespaces and subsystems that are going away */
+	unsigned int nretiring;     /* namespaces and subsystems that are going away */
+	struct namespace_list gone; /* of these, what may be in a map still */
+	bool maps_are_old;          /* hosts have maps that do not agree with the configuration */
+	ev_timer gone_timer;        /* without memory for new maps: the next try */
 	struct refused refused[REFUSED_MAX];
 	unsigned int next_refused;
 	struct restart restart;
@@ -534,20 +538,21 @@ __attribute__((warn_unused_result)) int target_start_worker(struct target *t);
 /* subsystem.c: an I/O failed as it does when a drive goes away. Any thread. */
 void target_tell_trouble(struct target *t);
 
-/* reload.c: have exactly the subsystems and namespaces of @conf, which must outlive them. On
- * failure nothing has changed, and @diag says why. */
-__attribute__((warn_unused_result)) int target_apply(struct target *t, const struct config *conf,
-						     struct config_diag *diag);
+/* reload.c: give hosts the maps that a reload owes them, and let go of removed namespaces. False:
+ * no memory, tried again soon. */
+bool target_let_go(struct target *t);
 
 /* Not in the target's list yet; without a configuration, the discovery subsystem. */
 struct subsystem *subsystem_create(struct target *t, const struct config_subsystem *conf);
 /* Without its controllers and its namespaces, which are gone. NULL is fine. */
 void subsystem_free(struct subsystem *s);
+/* The discovery subsystem's name, as @conf has it. */
+void discovery_set_name(struct subsystem *s, const struct config *conf);
 void subsystem_set_conf(struct subsystem *s, const struct config_subsystem *conf);
 struct subsystem *subsystem_find(struct target *t, const char *nqn);
-bool subsystem_on_port(const struct subsystem *s, const struct config_port *port);
-/* A controller of it is gone: if it is dying and that was the last, it goes too. */
-void subsystem_controller_gone(struct subsystem *s);
+bool subsystem_on_port(const struct subsystem *s, uint16_t port_id);
+/* A controller or a namespace of it is gone: if it is dying and that was the last, it goes too. */
+void subsystem_end_if_unused(struct subsystem *s);
 /* I/O queues that a controller of it has at most */
 uint16_t max_queues(const struct subsystem *s);
 bool subsystem_is_static(const struct subsystem *s);

@@ -39,12 +39,6 @@ static void fill_entry(struct nvmf_disc_log_entry *e, uint8_t subtype, const cha
 	e->tsas.rdma.cms = NVMF_RDMA_CMS_RDMA_CM;
 }
 
-/* Ports are those of the start; referrals change with a reload. */
-static const struct config *with_referrals(const struct target *t)
-{
-	return t->reloaded ? t->reloaded : t->conf;
-}
-
 /* Does asking at another port bring the same answers? Not if it has other referrals. */
 static bool ports_answer_alike(const struct config *conf)
 {
@@ -65,7 +59,7 @@ static void fill_port(struct nvmf_disc_log_entry *e, const struct controller *c,
 	if (!s->discovery)
 		return;
 	e->eflags = htole16(NVMF_DISC_EFLAGS_EPCSD);
-	if (ports_answer_alike(with_referrals(c->target)))
+	if (ports_answer_alike(c->target->conf))
 		e->eflags |= htole16(NVMF_DISC_EFLAGS_DUPRETINFO);
 }
 
@@ -81,7 +75,7 @@ static bool is_told_on(const struct config_referral *r, uint16_t port_id)
 static size_t fill(struct nvmf_disc_log_entry *entries, const struct controller *c)
 {
 	const struct target *t = c->target;
-	const struct config *conf = with_referrals(t);
+	const struct config *conf = t->conf;
 	size_t n = 0;
 
 	for (size_t i = 0; i < t->nsubsystems; i++) {
@@ -90,7 +84,7 @@ static size_t fill(struct nvmf_disc_log_entry *entries, const struct controller 
 		if (s->dying || !subsystem_allows(s, c->hostnqn))
 			continue;
 		for (size_t p = 0; p < t->conf->nports; p++) {
-			if (!subsystem_on_port(s, &t->conf->ports[p]))
+			if (!subsystem_on_port(s, t->conf->ports[p].id))
 				continue;
 			if (entries)
 				fill_port(&entries[n], c, s, &t->conf->ports[p]);

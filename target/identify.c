@@ -108,7 +108,7 @@ uint16_t identify_controller(struct nvmf_req *req, void *buf)
 	id->lpa = 1 << 2; /* length and offset in Get Log Page */
 	id->elpe = ERROR_LOG_ENTRIES - 1;
 	id->kas = htole16(KAS_100MS);
-	id->maxcmd = htole16(req->queue->port->queue_depth);
+	id->maxcmd = htole16(req->queue->port.queue_depth);
 	id->sgls = htole32(1 | NVME_CTRL_SGLS_KEYED);
 	id->msdbd = 1;
 	put_padded(id->subnqn, sizeof(id->subnqn), s->nqn, '\0');

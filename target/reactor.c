@@ -581,6 +581,25 @@ void reactor_call(struct reactor *r, void (*fn)(void *arg), void *arg)
 	sem_destroy(&c.done);
 }
 
+struct new_poll {
+	struct reactor *reactor;
+	uint64_t ns;
+};
+
+static void set_poll(void *arg)
+{
+	const struct new_poll *n = arg;
+
+	n->reactor->opts.poll_ns = n->ns;
+}
+
+void reactor_set_poll(struct reactor *r, uint64_t ns)
+{
+	struct new_poll n = { r, ns };
+
+	reactor_call(r, set_poll, &n);
+}
+
 /* ---- for those who work in it ------------------------------------------------------------------
  */
 

@@ -76,13 +76,13 @@ struct poller {
 struct reactor_opts {
 	unsigned int index;   /* 0: run by the caller, in the default loop; others: a new thread */
 	unsigned int entries; /* of the ring */
-	uint64_t poll_ns;     /* longest time to look for more before sleeping; 0: not at all */
+	uint64_t poll_ns;     /* see reactor_set_poll() */
 	int cpu;              /* run there only; -1: anywhere */
 };
 
 /* reactor-local, but for what is said otherwise */
 struct reactor {
-	struct reactor_opts opts; /* immutable */
+	struct reactor_opts opts; /* immutable but for poll_ns, which is reactor-local */
 	struct ev_loop *loop;
 	struct io_uring ring;
 	struct io_uring polled; /* for drives whose completions raise no interrupt */
@@ -141,6 +141,10 @@ void reactor_post(struct reactor *r, struct message *m);
 /** reactor_call() - have @fn called in @r's thread, after all that was posted before, and wait for
  * it. Control thread; for what is rare and quick, because @r's I/O waits meanwhile. */
 void reactor_call(struct reactor *r, void (*fn)(void *arg), void *arg);
+
+/** reactor_set_poll() - look for more work for at most @ns before sleeping; 0: not at all. Control
+ * thread. */
+void reactor_set_poll(struct reactor *r, uint64_t ns);
 
 /** reactor_work() - completions and messages handled so far. Any thread. */
 static inline uint64_t reactor_work(const struct reactor *r)

@@ -1,9 +1,9 @@
 /*
  * A new configuration for a target that runs: subsystems, namespaces and who may see them.
  *
- * First everything new is opened and proved, and if that fails nothing has changed. Then it is
- * switched over in steps that cannot fail: what is gone is taken out of the maps, what is in flight
- * on it is waited for, and only then it is closed.
+ * First everything new is opened and proved, and if that fails nothing has changed
+ * (target_prepare()). Then it is switched over in steps that cannot fail (target_commit()): what is
+ * gone is taken out of the maps, what is in flight on it is waited for, and only then it is closed.
  */
 #include "target/core.h"
 #include "target/log.h"
@@ -13,9 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GONE_RETRY_S 1
+
 /* ---- taking a namespace away --------------------------------------------------------------------
  */
 
+/* What is on its way out has its texts in the configuration that it is from. */
 static void free_retired(struct target *t)
 {
 	if (t->nretiring)
@@ -31,6 +34,7 @@ static void retire_last(struct drain *d);
 static void retire_locked(struct range_lock *l)
 {
 	struct namespace *ns = l->ns;
+	struct subsystem *s = ns->subsys;
 	struct target *t = ns->target;
 
 	if (!STAILQ_EMPTY(&ns->drains)) { /* somebody waits for what is in flight: let him */
@@ -39,10 +43,12 @@ static void retire_locked(struct range_lock *l)
 		return;
 	}
 	STAILQ_REMOVE_HEAD(&ns->locks, entry);
-	log_event(JOURNAL_NS_REMOVED, LOG_FIELDS(.nqn = ns->nqn, .nsid = ns->nsid),
-		  "namespace %u of %s: removed", ns->nsid, ns->nqn);
+	log_event(JOURNAL_NS_REMOVED, LOG_FIELDS(.nqn = s->nqn, .nsid = ns->nsid),
+		  "namespace %u of %s: removed", ns->nsid, s->nqn);
 	namespace_close(ns);
 	t->nretiring--;
+	s->nretiring--;
+	subsystem_end_if_unused(s);
 	free_retired(t);
 }
 
@@ -68,10 +74,49 @@ static void retire_drained(struct drain *d)
 /* It is in no map and in no list any more. */
 static void retire(struct namespace *ns)
 {
-	ns->target->nretiring++;
-	strlcpy(ns->nqn, ns->subsys->nqn, sizeof(ns->nqn));
 	ns->retire.done = retire_drained;
 	namespace_drain(ns, &ns->retire);
+}
+
+/* It is in no list any more, but may be in maps. Its subsystem stays until it is closed. */
+static void let_go_later(struct namespace *ns)
+{
+	ns->target->nretiring++;
+	ns->subsys->nretiring++;
+	STAILQ_INSERT_TAIL(&ns->target->gone, ns, gone_entry);
+}
+
+static void on_gone_timer(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	(void)target_let_go(w->data);
+}
+
+/* Without memory for new maps, hosts keep their old ones, and what is in those stays open. */
+bool target_let_go(struct target *t)
+{
+	struct ev_loop *loop = control_reactor(t)->loop;
+	struct namespace *ns;
+
+	if (ev_is_active(&t->gone_timer))
+		ev_timer_stop(loop, &t->gone_timer);
+	if (!t->maps_are_old)
+		return true;
+	if (target_remap(t)) {
+		log_error(
+			"no memory to tell the hosts of what changed; removed namespaces stay open until there is");
+		ev_timer_init(&t->gone_timer, on_gone_timer, GONE_RETRY_S, 0);
+		t->gone_timer.data = t;
+		ev_timer_start(loop, &t->gone_timer);
+		return false;
+	}
+	t->maps_are_old = false;
+	while ((ns = STAILQ_FIRST(&t->gone))) {
+		STAILQ_REMOVE_HEAD(&t->gone, gone_entry);
+		retire(ns);
+	}
+	return true;
 }
 
 /* ---- what is new --------------------------------------------------------------------------------
@@ -84,6 +129,13 @@ struct plan {
 	const struct config_subsystem *conf;
 	struct namespace **namespaces; /* of conf->namespaces: those that stay, and new ones */
 	size_t n;
+	struct ana_ports ports; /* new ones */
+};
+
+struct target_plan {
+	struct target *target;
+	const struct config *conf;
+	struct plan plans[]; /* of conf->subsystems */
 };
 
 static bool same_text(const char *a, const char *b)
@@ -150,8 +202,8 @@ static int plan_passthru(struct target *t, struct plan *p, struct config_diag *d
 	return -EBUSY;
 }
 
-static int make_plan(struct target *t, struct plan *p, const struct config_subsystem *conf,
-		     struct config_diag *diag)
+static int make_plan(struct target *t, struct plan *p, const struct config *all,
+		     const struct config_subsystem *conf, struct config_diag *diag)
 {
 	int err = 0;
 
@@ -160,11 +212,13 @@ static int make_plan(struct target *t, struct plan *p, const struct config_subsy
 	p->is_new = !p->s;
 	if (!p->s)
 		p->s = subsystem_create(t, conf);
-	if (p->s && (conf->passthrough || p->s->passthru))
+	if (!p->s || ana_prepare(p->s, all, &p->ports))
+		return -ENOMEM;
+	if (conf->passthrough || p->s->passthru)
 		return plan_passthru(t, p, diag);
 	p->n = conf->nnamespaces;
 	p->namespaces = calloc(conf->nnamespaces + 1, sizeof(p->namespaces[0]));
-	if (!p->s || !p->namespaces)
+	if (!p->namespaces)
 		return -ENOMEM;
 	for (size_t i = 0; i < conf->nnamespaces && !err; i++) {
 		p->namespaces[i] = kept(p->s, &conf->namespaces[i]);
@@ -181,25 +235,61 @@ static void drop_plan(struct plan *p)
 		if (!is_in(p->s->namespaces, p->s->nnamespaces, p->namespaces[i]))
 			namespace_close(p->namespaces[i]);
 	free(p->namespaces);
+	ana_drop(&p->ports);
 	if (p->is_new)
 		subsystem_free(p->s);
+}
+
+int target_prepare(struct target *t, const struct config *conf, struct target_plan **ret_plan,
+		   struct config_diag *diag)
+{
+	struct target_plan *plan =
+		calloc(1, sizeof(*plan) + conf->nsubsystems * sizeof(plan->plans[0]));
+	struct subsystem **list = reallocarray(
+		t->subsystems, t->nsubsystems + conf->nsubsystems + 1, sizeof(t->subsystems[0]));
+	struct config **old =
+		reallocarray(t->old_confs, t->nold_confs + 1, sizeof(t->old_confs[0]));
+	int err = plan && list && old ? 0 : -ENOMEM;
+
+	*diag = (struct config_diag){ .what = "no memory" };
+	if (list)
+		t->subsystems = list;
+	if (old)
+		t->old_confs = old;
+	if (plan)
+		*plan = (struct target_plan){ .target = t, .conf = conf };
+	for (size_t i = 0; i < conf->nsubsystems && !err; i++)
+		err = make_plan(t, &plan->plans[i], conf, &conf->subsystems[i], diag);
+	if (err) {
+		target_abandon(plan);
+		return err;
+	}
+	*ret_plan = plan;
+	return 0;
+}
+
+void target_abandon(struct target_plan *plan)
+{
+	if (!plan)
+		return;
+	for (size_t i = 0; i < plan->conf->nsubsystems; i++)
+		drop_plan(&plan->plans[i]);
+	free(plan);
 }
 
 /* ---- switching over -----------------------------------------------------------------------------
  */
 
-/* Namespaces that are in no list any more, until they can be retired. */
-STAILQ_HEAD(gone_list, namespace);
-
-static void switch_subsystem(struct target *t, struct plan *p, struct gone_list *gone)
+static void switch_subsystem(struct target *t, struct plan *p)
 {
 	struct subsystem *s = p->s;
 	struct namespace **old = s->namespaces, *ns;
 
 	FOR_EACH_NAMESPACE (s, ns)
 		if (!is_in(p->namespaces, p->n, ns))
-			STAILQ_INSERT_TAIL(gone, ns, gone_entry);
+			let_go_later(ns);
 	subsystem_set_conf(s, p->conf);
+	ana_switch(s, t->conf, &p->ports);
 	s->namespaces = p->namespaces;
 	s->nnamespaces = p->n;
 	for (size_t i = 0; i < s->nnamespaces; i++)
@@ -221,8 +311,9 @@ static bool has_subsystem(const struct config *c, const char *nqn)
 	return false;
 }
 
-/* It ends with its last controller. Until then it keeps the configuration that it is from. */
-static void end_subsystem(struct subsystem *s, struct gone_list *gone)
+/* It ends with its last controller and its last namespace. Until then it keeps the configuration
+ * that it is from. */
+static void end_subsystem(struct subsystem *s)
 {
 	struct controller *c, *next;
 	struct namespace *ns;
@@ -231,18 +322,18 @@ static void end_subsystem(struct subsystem *s, struct gone_list *gone)
 	s->dying = true;
 	s->target->nretiring++;
 	FOR_EACH_NAMESPACE (s, ns)
-		STAILQ_INSERT_TAIL(gone, ns, gone_entry);
+		let_go_later(ns);
 	s->nnamespaces = 0;
 	LIST_FOREACH_SAFE (c, &s->controllers, entry, next)
 		controller_disconnect(c);
 }
 
-void subsystem_controller_gone(struct subsystem *s)
+void subsystem_end_if_unused(struct subsystem *s)
 {
 	struct target *t = s->target;
 	size_t i = 0;
 
-	if (!s->dying || !LIST_EMPTY(&s->controllers))
+	if (!s->dying || s->nretiring || !LIST_EMPTY(&s->controllers))
 		return;
 	while (t->subsystems[i] != s)
 		i++;
@@ -253,93 +344,68 @@ void subsystem_controller_gone(struct subsystem *s)
 	free_retired(t);
 }
 
-static void end_missing(struct target *t, const struct config *conf, struct gone_list *gone)
+static void end_missing(struct target *t)
 {
 	for (size_t i = t->nsubsystems; i-- > 0;) {
 		struct subsystem *s = t->subsystems[i];
 
-		if (s->discovery || s->dying || has_subsystem(conf, s->nqn))
+		if (s->discovery || s->dying || has_subsystem(t->conf, s->nqn))
 			continue;
-		end_subsystem(s, gone);
-		subsystem_controller_gone(s);
+		end_subsystem(s);
+		subsystem_end_if_unused(s);
 	}
+}
+
+static const char *why_refused(const struct subsystem *s, const struct controller *c)
+{
+	if (!subsystem_allows(s, c->hostnqn))
+		return "is not allowed any more";
+	return subsystem_on_port(s, c->port_id) ? NULL : "came through a port that it may not use";
 }
 
 static void disconnect_the_refused(struct subsystem *s)
 {
 	struct controller *c, *next;
 
-	LIST_FOREACH_SAFE (c, &s->controllers, entry, next)
-		if (!subsystem_allows(s, c->hostnqn)) {
-			log_info("controller %u: host %s is not allowed any more, disconnecting",
-				 c->cntlid, c->hostnqn);
-			controller_disconnect(c);
-		}
+	LIST_FOREACH_SAFE (c, &s->controllers, entry, next) {
+		const char *why = why_refused(s, c);
+
+		if (!why)
+			continue;
+		log_info("controller %u: host %s %s, disconnecting", c->cntlid, c->hostnqn, why);
+		controller_disconnect(c);
+	}
 }
 
-static void switch_over(struct target *t, struct plan *plans, const struct config *conf)
+void target_commit(struct target_plan *plan)
 {
-	struct gone_list gone = STAILQ_HEAD_INITIALIZER(gone);
-	struct namespace *ns;
+	struct target *t = plan->target;
+	const struct config *before = t->conf;
 
-	for (size_t i = 0; i < conf->nsubsystems; i++)
-		switch_subsystem(t, &plans[i], &gone);
-	end_missing(t, conf, &gone);
+	t->conf = plan->conf;
+	discovery_set_name(t->subsystems[0], t->conf);
+	for (size_t i = 0; i < t->conf->nsubsystems; i++)
+		switch_subsystem(t, &plan->plans[i]);
+	end_missing(t);
 	target_publish_views(t);
-	/* Without memory for new maps, hosts keep their old ones, and what is in those stays open.
-	 */
-	if (target_remap(t)) {
-		log_error(
-			"no memory to tell the hosts of what changed; removed namespaces stay open");
-		return;
-	}
-	while ((ns = STAILQ_FIRST(&gone))) {
-		STAILQ_REMOVE_HEAD(&gone, gone_entry);
-		retire(ns);
-	}
-	for (size_t i = 0; i < t->nsubsystems; i++)
+	t->maps_are_old = true;
+	(void)target_let_go(t);
+	for (size_t i = 0; i < t->nsubsystems; i++) {
+		if (t->subsystems[i]->dying)
+			continue;
+		ana_follow(t, t->subsystems[i], before, t->conf);
 		disconnect_the_refused(t->subsystems[i]);
+	}
 	memset(t->refused, 0, sizeof(t->refused));
-}
-
-int target_apply(struct target *t, const struct config *conf, struct config_diag *diag)
-{
-	struct plan *plans = calloc(conf->nsubsystems + 1, sizeof(plans[0]));
-	struct subsystem **list = reallocarray(
-		t->subsystems, t->nsubsystems + conf->nsubsystems + 1, sizeof(t->subsystems[0]));
-	int err = plans && list ? 0 : -ENOMEM;
-
-	*diag = (struct config_diag){ .what = "no memory" };
-	if (list)
-		t->subsystems = list;
-	for (size_t i = 0; i < conf->nsubsystems && !err; i++)
-		err = make_plan(t, &plans[i], &conf->subsystems[i], diag);
-	if (!err)
-		switch_over(t, plans, conf);
-	for (size_t i = 0; err && plans && i < conf->nsubsystems; i++)
-		drop_plan(&plans[i]);
-	free(plans);
-	return err;
-}
-
-int target_reload(struct target *t, struct config *conf, struct config_diag *diag)
-{
-	struct config **old =
-		reallocarray(t->old_confs, t->nold_confs + 1, sizeof(t->old_confs[0]));
-	int err;
-
-	*diag = (struct config_diag){ .what = "no memory" };
-	if (!old)
-		return -ENOMEM;
-	t->old_confs = old;
-	err = target_apply(t, conf, diag);
-	if (err)
-		return err;
-	if (t->reloaded)
-		t->old_confs[t->nold_confs++] = t->reloaded;
-	t->reloaded = conf;
 	auth_enforce(t);
-	target_discovery_changed(t);
+	if (t->conf != before) /* not the first one */
+		target_discovery_changed(t);
+	free(plan);
+}
+
+void target_retire_conf(struct target *t, struct config *old)
+{
+	config_forget_keys(old);
+	t->old_confs[t->nold_confs++] = old;
 	free_retired(t);
-	return 0;
 }

@@ -236,15 +236,17 @@ int restart_load(struct target *t)
 
 static size_t put_groups(const struct subsystem *s, uint8_t *buf, size_t n)
 {
-	for (size_t p = 0; p < s->nana; p++)
+	const struct ana_port *p;
+
+	LIST_FOREACH (p, &s->ana, entry)
 		for (uint32_t g = 1; g <= CONFIG_ANA_GROUPS; g++) {
-			const struct ana_group *group = &s->ana[p].group[g];
+			const struct ana_group *group = &p->group[g];
 			struct restart_key key;
 
 			if (!group->ordered)
 				continue;
 			if (buf) {
-				key = ana_key(s, s->ana[p].port_id, g);
+				key = ana_key(s, p->port_id, g);
 				put_entry(buf, n, &key, group->wanted, RESTART_ANA);
 			}
 			n++;
@@ -365,11 +367,6 @@ void restart_fini(struct target *t)
 /* ---- the discovery log's generation ------------------------------------------------------------
  */
 
-static const struct config *shown(const struct target *t)
-{
-	return t->reloaded ? t->reloaded : t->conf;
-}
-
 static void print_ports(FILE *f, const uint16_t *ids, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -409,7 +406,7 @@ static int shown_id(const struct target *t, uuid_t ret)
 
 	if (!f)
 		return -ENOMEM;
-	print_shown(shown(t), f);
+	print_shown(t->conf, f);
 	if (fclose(f)) {
 		free(text);
 		return -ENOMEM;

@@ -50,12 +50,9 @@ struct subsystem *subsystem_create(struct target *t, const struct config_subsyst
 		return NULL;
 	s->target = t;
 	LIST_INIT(&s->controllers);
+	LIST_INIT(&s->ana);
 	if (conf)
 		subsystem_set_conf(s, conf);
-	if (ana_init(s, t->conf)) {
-		free(s);
-		return NULL;
-	}
 	return s;
 }
 
@@ -63,10 +60,15 @@ void subsystem_free(struct subsystem *s)
 {
 	if (!s)
 		return;
-	ana_fini(s);
+	ana_drop(&s->ana);
 	passthru_close(s->passthru);
 	free(s->namespaces);
 	free(s);
+}
+
+void discovery_set_name(struct subsystem *s, const struct config *conf)
+{
+	s->nqn = conf->discovery_nqn ? conf->discovery_nqn : NVME_DISC_SUBSYS_NAME;
 }
 
 static int open_discovery(struct target *t)
@@ -78,7 +80,7 @@ static int open_discovery(struct target *t)
 		subsystem_free(s);
 		return -ENOMEM;
 	}
-	s->nqn = t->conf->discovery_nqn ? t->conf->discovery_nqn : NVME_DISC_SUBSYS_NAME;
+	discovery_set_name(s, t->conf);
 	s->discovery = true;
 	set_serial(s);
 	t->subsystems[t->nsubsystems++] = s;
@@ -100,6 +102,7 @@ int target_create(const struct config *c, const struct reactors *reactors,
 		  const struct topology *topo, struct target **ret_target, struct config_diag *diag)
 {
 	struct target *t = calloc(1, sizeof(*t));
+	struct target_plan *plan;
 	int err;
 
 	*diag = (struct config_diag){ .what = "no memory" };
@@ -110,6 +113,7 @@ int target_create(const struct config *c, const struct reactors *reactors,
 	t->reactors = reactors;
 	t->trouble_message.run = target_on_trouble_message;
 	t->mdts_len = c->max_transfer_len;
+	STAILQ_INIT(&t->gone);
 	t->next_cntlid = 1;
 	health_start(t);
 	restart_load_discovery(t);
@@ -119,11 +123,12 @@ int target_create(const struct config *c, const struct reactors *reactors,
 	for (unsigned int i = 0; i < reactors->n && !err; i++)
 		err = works_create(&t->works[i]);
 	if (!err)
-		err = target_apply(t, c, diag);
+		err = target_prepare(t, c, &plan, diag);
 	if (err) {
 		target_destroy(t);
 		return err;
 	}
+	target_commit(plan);
 	*ret_target = t;
 	return 0;
 }
@@ -133,7 +138,7 @@ void target_destroy(struct target *t)
 	if (!t)
 		return;
 	/* maybe about trouble; and removed namespaces wait for their reactors */
-	while (reactor_run_messages(control_reactor(t)) || t->nretiring)
+	while (reactor_run_messages(control_reactor(t)) || !target_let_go(t) || t->nretiring)
 		;
 	health_stop(t);
 	restart_fini(t);
@@ -145,7 +150,6 @@ void target_destroy(struct target *t)
 	for (size_t i = 0; i < t->nold_confs; i++)
 		config_free(t->old_confs[i]);
 	free(t->old_confs);
-	config_free(t->reloaded);
 	free(t->subsystems);
 	free(t);
 }
@@ -176,12 +180,12 @@ struct subsystem *subsystem_find(struct target *t, const char *nqn)
 	return NULL;
 }
 
-bool subsystem_on_port(const struct subsystem *s, const struct config_port *port)
+bool subsystem_on_port(const struct subsystem *s, uint16_t port_id)
 {
 	if (s->discovery)
 		return true;
 	for (size_t i = 0; i < s->conf->nports; i++)
-		if (s->conf->ports[i] == port->id)
+		if (s->conf->ports[i] == port_id)
 			return true;
 	return false;
 }

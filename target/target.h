@@ -137,13 +137,26 @@ enum nvmf_queue_state {
 /* Was the former command the first half of a fused operation? */
 enum nvmf_fusing { FUSING_NONE, FUSING_FIRST, FUSING_FAILED };
 
+/* What a port offers, as it was when a connection came: a reload may change or remove the port. */
+struct nvmf_port {
+	uint16_t id;
+	uint16_t queue_depth;         /* most entries of an I/O queue */
+	uint32_t in_capsule_data_len; /* bytes */
+};
+
+/** nvmf_port_of() - what @port offers now. */
+static inline struct nvmf_port nvmf_port_of(const struct config_port *port)
+{
+	return (struct nvmf_port){ port->id, port->queue_depth, port->in_capsule_data_len };
+}
+
 /* One queue pair of NVMe, embedded in the transport's connection. reactor-local, but for what is
  * the control thread's */
 struct nvmf_queue {
 	const struct nvmf_queue_ops *ops;
 	struct target *target;
 	struct reactor *reactor; /* admin queues: the control thread's */
-	const struct config_port *port;
+	struct nvmf_port port;
 	char local_address[64];  /* numeric; what a wildcard port shows in the discovery log */
 	char remote_address[64]; /* for the log */
 	enum nvmf_queue_state state;
@@ -176,8 +189,8 @@ struct nvmf_queue {
  * target_create() - open every namespace's device, prove its staging, and be ready for connections.
  * A device that is not there (backend_may_come()) is waited for: target_check_devices(). Hosts see
  * the namespace when it is.
- * @c, @reactors (whose sets exist) and @topo must outlive the target. Blocks. On failure @diag says
- * which file and line, and what to do. Return: 0 or negative errno.
+ * @c, @reactors (whose sets exist) and @topo must outlive the target, but see target_commit().
+ * Blocks. On failure @diag says which file and line, and what to do. Return: 0 or negative errno.
  */
 __attribute__((warn_unused_result)) int target_create(const struct config *c,
 						      const struct reactors *reactors,
@@ -188,15 +201,34 @@ __attribute__((warn_unused_result)) int target_create(const struct config *c,
 /** target_destroy() - close the devices; no queue may be left. NULL is fine. */
 void target_destroy(struct target *t);
 
+struct target_plan;
+
 /**
- * target_reload() - have the subsystems and namespaces of @conf, and its access rights; its
- * `daemon` and `ports` are not looked at. Hosts are told by asynchronous events; those that are not
- * allowed any more are disconnected. Takes @conf over, on success only. Blocks while devices are
- * opened and proved; what is not there is waited for. On failure nothing has changed, and @diag
- * says why. Control thread. Return: 0 or negative errno.
+ * target_prepare() - the first half of a reload: open and prove what @conf has and the running
+ * target has not; what is not there is waited for. Nothing has changed, whatever this returns.
+ * Blocks while devices are opened and proved. *@ret_plan is to be given to target_commit() or
+ * target_abandon() in the same turn of the control thread's loop. Return: 0, or negative errno and
+ * @diag says why.
  */
-__attribute__((warn_unused_result)) int target_reload(struct target *t, struct config *conf,
-						      struct config_diag *diag);
+__attribute__((warn_unused_result)) int target_prepare(struct target *t, const struct config *conf,
+						       struct target_plan **ret_plan,
+						       struct config_diag *diag);
+
+/**
+ * target_commit() - the second half, which cannot fail: have exactly the subsystems, namespaces,
+ * states and access rights of the plan's configuration, which must outlive the target or the next
+ * target_commit(). Hosts are told by asynchronous events; those that may not be here any more are
+ * disconnected. Commands in flight on what is removed end first. The former configuration is in use
+ * until target_retire_conf().
+ */
+void target_commit(struct target_plan *plan);
+
+/** target_abandon() - close what was opened for it. NULL is fine. */
+void target_abandon(struct target_plan *plan);
+
+/** target_retire_conf() - after target_commit(): the target frees the former configuration @old
+ * when nothing that is on its way out needs it. Its keys are wiped at once. */
+void target_retire_conf(struct target *t, struct config *old);
 
 /** target_check_sizes() - find namespaces whose device was resized, and tell the hosts. Control
  * thread. */
@@ -248,7 +280,11 @@ void target_report(const struct target *t, struct report *report);
 /** target_in_capsule_len() - most bytes behind the SQE that I/O queues of controller @cntlid use;
  * of an unknown one (0: the host did not say), what @port has. */
 uint32_t target_in_capsule_len(const struct target *t, uint16_t cntlid,
-			       const struct config_port *port);
+			       const struct nvmf_port *port);
+
+/** target_queue_depth() - most entries of the I/O queues of controller @cntlid: what was announced
+ * to it; of an unknown one, what @port has. */
+uint16_t target_queue_depth(const struct target *t, uint16_t cntlid, const struct nvmf_port *port);
 
 /** target_print_accounting() - per namespace and direction, the bytes staged where and why. */
 void target_print_accounting(const struct target *t, FILE *out);

@@ -41,7 +41,9 @@ static enum nvme_rdma_cm_status check_request(const struct listener *l,
 {
 	uint16_t cntlid = get16(req->cntlid);
 	uint32_t depth = get16(req->hsqsize_z) + 1u;
-	uint32_t most = get16(req->qid) ? l->port->queue_depth : ADMIN_QUEUE_DEPTH_MAX;
+	struct nvmf_port port = nvmf_port_of(l->port);
+	uint32_t most = get16(req->qid) ? target_queue_depth(l->transport->target, cntlid, &port)
+					: ADMIN_QUEUE_DEPTH_MAX;
 
 	if (depth > most)
 		return CM_INVALID_HSQSIZE;
@@ -102,7 +104,7 @@ static int reserve_memory(struct conn *c, size_t in_capsule_len)
 	size_t len = sizeof(*c) + requests_len(c) + c->nreqs * sizeof(struct nvme_cqe) +
 		     c->depth * (sizeof(struct recv) + sizeof(struct nvme_sqe)) + data;
 
-	if (len > tr->conf->queue_memory || len > tr->conf->connection_memory - tr->mem_used)
+	if (len > tr->conf->queue_memory || tr->mem_used + len > tr->conf->connection_memory)
 		return -ENOMEM;
 	c->mem_reserved = len;
 	tr->mem_used += len;
@@ -204,8 +206,10 @@ static int set_up(struct conn *c, const struct nvme_rdma_cm_request *req)
 		c->nreqs = (max_wr - PIECE_WRS) / 2;
 	/* admin queues: the data of Connect, which some hosts send so */
 	in_capsule_len = c->nvmf.qid
-				 ? target_in_capsule_len(c->nvmf.target, c->cntlid, c->nvmf.port)
+				 ? target_in_capsule_len(c->nvmf.target, c->cntlid, &c->nvmf.port)
 				 : ADMIN_IN_CAPSULE_LEN;
+	/* a reload may have the port take more than the shared ones were made for */
+	c->shared_recvs = c->lane->srq.srq && in_capsule_len <= c->lane->srq.in_capsule_len;
 
 	int err = reserve_memory(c, in_capsule_len);
 
@@ -315,7 +319,7 @@ static struct conn *conn_create(struct listener *l, struct rdma_cm_id *id,
 	c->chain_end = &c->chain;
 	c->nvmf.ops = &conn_queue_ops;
 	c->nvmf.target = l->transport->target;
-	c->nvmf.port = l->port;
+	c->nvmf.port = nvmf_port_of(l->port);
 	c->nvmf.qid = get16(req->qid);
 	address_text(rdma_get_local_addr(id), c->nvmf.local_address, sizeof(c->nvmf.local_address));
 	address_text(rdma_get_peer_addr(id), c->nvmf.remote_address,
@@ -378,7 +382,6 @@ static int find_lane(struct conn *c)
 		return err;
 	c->lane = r->lane[i];
 	c->nvmf.reactor = c->lane->reactor;
-	c->shared_recvs = c->lane->srq.srq != NULL;
 	return 0;
 }
 

@@ -147,11 +147,11 @@ void lane_drain_sends(struct conn *c)
 }
 
 /* One block: SQEs, then in-capsule data. */
-static int map_srq_memory(struct srq *s, struct ibv_pd *pd, size_t in_capsule_len)
+static int map_srq_memory(struct srq *s, struct ibv_pd *pd)
 {
 	size_t head = recvs_head_len(s->n * sizeof(struct nvme_sqe));
 
-	s->mem_len = head + recvs_data_len(s->n, in_capsule_len);
+	s->mem_len = head + recvs_data_len(s->n, s->in_capsule_len);
 	s->mem = mmap(NULL, s->mem_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	s->recvs = calloc(s->n, sizeof(*s->recvs));
 	if (s->mem == MAP_FAILED || !s->recvs)
@@ -160,7 +160,7 @@ static int map_srq_memory(struct srq *s, struct ibv_pd *pd, size_t in_capsule_le
 	s->mr = ibv_reg_mr(pd, s->mem, s->mem_len, IBV_ACCESS_LOCAL_WRITE);
 	if (!s->mr)
 		return -errno;
-	recvs_init(s->recvs, s->n, s->mr, s->mem, head, in_capsule_len);
+	recvs_init(s->recvs, s->n, s->mr, s->mem, head, s->in_capsule_len);
 	return 0;
 }
 
@@ -192,7 +192,9 @@ static int create_srq(struct lane *l)
 	if (!s->srq)
 		return -errno;
 
-	int err = map_srq_memory(s, r->pd, most_in_capsule(r->transport->conf));
+	s->in_capsule_len = most_in_capsule(r->transport->conf);
+
+	int err = map_srq_memory(s, r->pd);
 
 	for (unsigned int i = 0; !err && i < s->n; i++) {
 		s->recvs[i].lane = l;
@@ -490,7 +492,7 @@ int lane_create(struct rnic *r, struct reactor *reactor, struct lane **ret_lane)
 		return -ENOMEM;
 	}
 	l->flush_cqs->send.used = FLUSH_DEPTH + 2;
-	if (r->transport->conf->cmb_flush == CONFIG_FLUSH_RDMA_READ)
+	if (r->transport->cmb_flush == CONFIG_FLUSH_RDMA_READ)
 		start_flush(l);
 	*ret_lane = l;
 	return 0;

@@ -48,10 +48,12 @@ static void copy_event(const struct rdma_cm_event *event, struct event_copy *cop
 
 static struct listener *find_listener(const struct transport *tr, const struct rdma_cm_id *id)
 {
-	for (size_t i = 0; i < tr->conf->nports; i++)
-		if (tr->listeners[i].id == id)
-			return &tr->listeners[i];
-	return NULL;
+	struct listener *l;
+
+	LIST_FOREACH (l, &tr->listeners, entry)
+		if (l->id == id)
+			break;
+	return l;
 }
 
 static struct rnic *find_anchor(const struct transport *tr, const struct rdma_cm_id *id)
@@ -114,6 +116,54 @@ static void on_cm_ready(struct ev_loop *loop, ev_io *w, int revents)
 /* ---- life -------------------------------------------------------------------------------------
  */
 
+static bool is_same_place(const struct config_port *a, const struct config_port *b)
+{
+	return a->id == b->id && strcmp(a->address, b->address) == 0 &&
+	       strcmp(a->service, b->service) == 0;
+}
+
+static struct listener *listener_of(const struct transport *tr, const struct config_port *port)
+{
+	struct listener *l;
+
+	LIST_FOREACH (l, &tr->listeners, entry)
+		if (is_same_place(l->port, port))
+			break;
+	return l;
+}
+
+static void free_listeners(struct listener_list *list)
+{
+	struct listener *l;
+
+	while ((l = LIST_FIRST(list))) {
+		LIST_REMOVE(l, entry);
+		free(l);
+	}
+}
+
+/* Of the ports of @c that have none; in the order of @c. */
+static int create_listeners(struct transport *tr, const struct config *c,
+			    struct listener_list *list)
+{
+	for (size_t i = c->nports; i-- > 0;) {
+		struct listener *l;
+
+		if (listener_of(tr, &c->ports[i]))
+			continue;
+		l = calloc(1, sizeof(*l));
+		if (!l) {
+			free_listeners(list);
+			return -ENOMEM;
+		}
+		*l = (struct listener){ .transport = tr, .port = &c->ports[i] };
+		ev_init(&l->retry, on_retry);
+		l->retry.data = l;
+		LIST_INSERT_HEAD(list, l, entry);
+	}
+	return 0;
+}
+
 int transport_create(const struct config *c, const struct reactors *reactors,
 		     const struct topology *topo, struct target *t,
 		     const struct transport_test *test, struct transport **ret_transport)
@@ -123,23 +173,17 @@ int transport_create(const struct config *c, const struct reactors *reactors,
 	if (!tr)
 		return -ENOMEM;
 	tr->conf = c;
+	tr->cmb_flush = c->cmb_flush;
 	tr->reactors = reactors;
 	tr->topo = topo;
 	tr->test = *test;
 	tr->target = t;
 	LIST_INIT(&tr->rnics);
 	LIST_INIT(&tr->conns);
-	tr->listeners = calloc(c->nports, sizeof(*tr->listeners));
-	if (!tr->listeners) {
+	LIST_INIT(&tr->listeners);
+	if (create_listeners(tr, c, &tr->listeners)) {
 		free(tr);
 		return -ENOMEM;
-	}
-	for (size_t i = 0; i < c->nports; i++) {
-		struct listener *l = &tr->listeners[i];
-
-		*l = (struct listener){ .transport = tr, .port = &c->ports[i] };
-		ev_init(&l->retry, on_retry);
-		l->retry.data = l;
 	}
 	ev_init(&tr->reap, on_reap);
 	tr->reap.data = tr;
@@ -288,22 +332,28 @@ static void listen_again(struct listener *l)
 
 void listeners_lost(struct transport *tr, const struct ibv_context *verbs)
 {
-	for (size_t i = 0; i < tr->conf->nports; i++)
-		if (tr->listeners[i].id && tr->listeners[i].id->verbs == verbs)
-			listen_again(&tr->listeners[i]);
+	struct listener *l;
+
+	LIST_FOREACH (l, &tr->listeners, entry)
+		if (l->id && l->id->verbs == verbs)
+			listen_again(l);
 }
 
 void transport_listen(struct transport *tr)
 {
-	for (size_t i = 0; i < tr->conf->nports; i++)
-		try_listen(&tr->listeners[i]);
+	struct listener *l;
+
+	LIST_FOREACH (l, &tr->listeners, entry)
+		try_listen(l);
 }
 
 int transport_probe(struct transport *tr, struct config_diag *diag)
 {
-	for (size_t i = 0; i < tr->conf->nports; i++) {
-		const struct config_port *port = tr->listeners[i].port;
-		int err = open_listener(&tr->listeners[i], false);
+	struct listener *l;
+
+	LIST_FOREACH (l, &tr->listeners, entry) {
+		const struct config_port *port = l->port;
+		int err = open_listener(l, false);
 
 		if (err) {
 			*diag = (struct config_diag){ .line = port->where.line };
@@ -315,6 +365,93 @@ int transport_probe(struct transport *tr, struct config_diag *diag)
 		}
 	}
 	return 0;
+}
+
+/* ---- a new configuration ------------------------------------------------------------------------
+ */
+
+struct transport_plan {
+	struct transport *transport;
+	const struct config *conf;
+	struct listener_list added;
+};
+
+int transport_prepare(struct transport *tr, const struct config *c,
+		      struct transport_plan **ret_plan)
+{
+	struct transport_plan *plan = calloc(1, sizeof(*plan));
+
+	if (!plan)
+		return -ENOMEM;
+	plan->transport = tr;
+	plan->conf = c;
+	if (create_listeners(tr, c, &plan->added)) {
+		free(plan);
+		return -ENOMEM;
+	}
+	*ret_plan = plan;
+	return 0;
+}
+
+void transport_abandon(struct transport_plan *plan)
+{
+	if (!plan)
+		return;
+	free_listeners(&plan->added);
+	free(plan);
+}
+
+static void close_listener(struct listener *l)
+{
+	ev_timer_stop(l->transport->reactors->r[0]->loop, &l->retry);
+	destroy_id(l);
+	LIST_REMOVE(l, entry);
+	free(l);
+}
+
+static void remove_port(struct listener *l)
+{
+	struct transport *tr = l->transport;
+	uint16_t id = l->port->id;
+	struct conn *c, *next;
+
+	log_info("port %u: no more at %s port %s, its hosts are disconnected", id, l->port->address,
+		 l->port->service);
+	close_listener(l);
+	LIST_FOREACH_SAFE (c, &tr->conns, entry, next)
+		if (c->nvmf.port.id == id)
+			nvmf_queue_disconnect(&c->nvmf);
+}
+
+static const struct config_port *port_at(const struct config *c, const struct config_port *port)
+{
+	for (size_t i = 0; i < c->nports; i++)
+		if (is_same_place(&c->ports[i], port))
+			return &c->ports[i];
+	return NULL;
+}
+
+void transport_commit(struct transport_plan *plan)
+{
+	struct transport *tr = plan->transport;
+	struct listener *l, *next;
+
+	/* first: an added port may have the address of one that goes */
+	LIST_FOREACH_SAFE (l, &tr->listeners, entry, next) {
+		const struct config_port *port = port_at(plan->conf, l->port);
+
+		if (port)
+			l->port = port;
+		else
+			remove_port(l);
+	}
+	tr->conf = plan->conf;
+	while ((l = LIST_FIRST(&plan->added))) {
+		LIST_REMOVE(l, entry);
+		LIST_INSERT_HEAD(&tr->listeners, l, entry);
+		try_listen(l);
+	}
+	free(plan);
 }
 
 /* ---- RNICs that go and come ---------------------------------------------------------------------
@@ -356,14 +493,15 @@ void transport_reap(struct transport *tr)
 
 void transport_look(struct transport *tr)
 {
+	struct listener *l;
 	struct rnic *r;
 
 	LIST_FOREACH (r, &tr->rnics, entry)
 		if (!r->gone && access(r->verbs->device->dev_path, F_OK) && errno == ENOENT)
 			rnic_lost(r);
-	for (size_t i = 0; i < tr->conf->nports; i++)
-		if (ev_is_active(&tr->listeners[i].retry))
-			retry_in(&tr->listeners[i], 0);
+	LIST_FOREACH (l, &tr->listeners, entry)
+		if (ev_is_active(&l->retry))
+			retry_in(l, 0);
 }
 
 void transport_provider_lost(struct transport *tr, unsigned int index)
@@ -384,11 +522,10 @@ void transport_provider_changed(struct transport *tr, unsigned int index)
 
 unsigned int transport_listening(const struct transport *tr, FILE *waiting)
 {
+	const struct listener *l;
 	unsigned int n = 0;
 
-	for (size_t i = 0; i < tr->conf->nports; i++) {
-		const struct listener *l = &tr->listeners[i];
-
+	LIST_FOREACH (l, &tr->listeners, entry) {
 		if (!ev_is_active(&l->retry))
 			n += l->id != NULL;
 		else if (l->said == -EADDRNOTAVAIL)
@@ -403,9 +540,11 @@ unsigned int transport_listening(const struct transport *tr, FILE *waiting)
 
 static void listen_no_more(struct transport *tr)
 {
-	for (size_t i = 0; i < tr->conf->nports; i++) {
-		ev_timer_stop(tr->reactors->r[0]->loop, &tr->listeners[i].retry);
-		destroy_id(&tr->listeners[i]);
+	struct listener *l;
+
+	LIST_FOREACH (l, &tr->listeners, entry) {
+		ev_timer_stop(tr->reactors->r[0]->loop, &l->retry);
+		destroy_id(l);
 	}
 }
 
@@ -465,6 +604,6 @@ void transport_destroy(struct transport *tr)
 		ev_io_stop(tr->reactors->r[0]->loop, &tr->cm_ready);
 	if (tr->cm)
 		rdma_destroy_event_channel(tr->cm);
-	free(tr->listeners);
+	free_listeners(&tr->listeners);
 	free(tr);
 }

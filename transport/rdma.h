@@ -58,6 +58,7 @@ struct srq {
 	unsigned int n, posted;
 	STAILQ_HEAD(recv_list, recv) idle; /* posted together at the end of the round */
 	uint8_t *mem;                      /* SQEs, in-capsule data */
+	size_t in_capsule_len;             /* bytes: no more fits */
 	size_t mem_len;
 	struct ibv_mr *mr;
 };
@@ -221,23 +222,25 @@ struct conn {
 /* control thread */
 struct listener {
 	struct transport *transport;
-	const struct config_port *port;
-	struct rdma_cm_id *id; /* NULL: the address or its RNIC is not there */
+	const struct config_port *port; /* of transport->conf */
+	struct rdma_cm_id *id;          /* NULL: the address or its RNIC is not there */
 	ev_timer retry;
 	unsigned int wait_s; /* before the next try */
 	int said;            /* the error that was logged */
+	LIST_ENTRY(listener) entry;
 };
 
 /* control thread; what lanes look at is immutable */
 struct transport {
-	const struct config *conf;
+	const struct config *conf;   /* control thread only: a reload replaces it */
+	enum config_flush cmb_flush; /* immutable, for lanes to look at */
 	const struct topology *topo;
 	const struct reactors *reactors;
 	struct transport_test test;
 	struct target *target;
 	struct rdma_event_channel *cm;
 	ev_io cm_ready;
-	struct listener *listeners;
+	LIST_HEAD(listener_list, listener) listeners;
 	ev_timer reap;
 	uint64_t work_seen[REACTORS_MAX];
 	size_t mem_used; /* of all connections' queues, at most */

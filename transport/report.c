@@ -110,7 +110,7 @@ static void print_lane(const struct lane *l, FILE *out)
 			" times\n",
 			l->reactor->opts.index, rnic_name(l->rnic), l->srq.posted, l->srq.n,
 			l->bounced);
-	if (l->rnic->transport->conf->cmb_flush != CONFIG_FLUSH_NONE)
+	if (l->rnic->transport->cmb_flush != CONFIG_FLUSH_NONE)
 		fprintf(out,
 			"reactor %u: %s: flushes by the RNIC %" PRIu64 ", by the CPU %" PRIu64 "\n",
 			l->reactor->opts.index, rnic_name(l->rnic), l->rdma_flushes,

@@ -491,8 +491,7 @@ static void flush(struct request *req)
 	uint8_t bytes[FLUSH_LEN];
 
 	set_state(req, REQ_FLUSHING);
-	if (req->conn->transport->conf->cmb_flush == CONFIG_FLUSH_RDMA_READ &&
-	    post_flush(req, last))
+	if (req->conn->transport->cmb_flush == CONFIG_FLUSH_RDMA_READ && post_flush(req, last))
 		return;
 	req->conn->lane->cpu_flushes++;
 	if (provider_peek(req->slot->cache->provider, last, bytes, FLUSH_LEN))
@@ -555,8 +554,7 @@ static void read_done(struct wr *wr, const struct ibv_wc *wc)
 		return;
 	}
 	give_wrs(req);
-	if (stage_is_cmb(req->nvmf.place) &&
-	    req->conn->transport->conf->cmb_flush != CONFIG_FLUSH_NONE)
+	if (stage_is_cmb(req->nvmf.place) && req->conn->transport->cmb_flush != CONFIG_FLUSH_NONE)
 		flush(req);
 	else
 		execute(req);

@@ -27,7 +27,8 @@ struct transport_test {
 	bool no_odp; /* as if no RNIC had on-demand paging */
 };
 
-/** transport_create() - no port listens yet. All pointers must outlive it. Return: 0 or -ENOMEM. */
+/** transport_create() - no port listens yet. All pointers must outlive it, but @c see
+ * transport_commit(). Return: 0 or -ENOMEM. */
 __attribute__((warn_unused_result)) int transport_create(
 	const struct config *c, const struct reactors *reactors, const struct topology *topo,
 	struct target *t, const struct transport_test *test, struct transport **ret_transport);
@@ -38,6 +39,27 @@ __attribute__((warn_unused_result)) int transport_create(
  * tried again every now and then, and whenever transport_look() is called.
  */
 void transport_listen(struct transport *tr);
+
+struct transport_plan;
+
+/** transport_prepare() - the first half of a reload: make ready for the ports of @c. Nothing has
+ * changed yet. *@ret_plan is to be given to transport_commit() or transport_abandon() in the same
+ * turn of the loop. Return: 0 or -ENOMEM. */
+__attribute__((warn_unused_result)) int transport_prepare(struct transport *tr,
+							  const struct config *c,
+							  struct transport_plan **ret_plan);
+
+/**
+ * transport_commit() - the second half, which cannot fail. Ports that are gone, or have another
+ * address, are closed and their connections disconnected; then the new ones are opened, as
+ * transport_listen() does. What else a port offers holds for connections to come. The plan's
+ * configuration must outlive the transport or the next transport_commit(); the one before is not
+ * used any more.
+ */
+void transport_commit(struct transport_plan *plan);
+
+/** transport_abandon() - change nothing. NULL is fine. */
+void transport_abandon(struct transport_plan *plan);
 
 /** transport_look() - RDMA devices may have come or gone. Connections of one that is gone end, and
  * it is let go of. */

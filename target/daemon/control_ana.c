@@ -47,7 +47,8 @@ static void print_states(FILE *out, const struct target *t)
 				const struct subsystem *s = t->subsystems[i];
 				const struct config_port *port = &t->conf->ports[p];
 
-				if (subsystem_on_port(s, port) && is_worth_a_line(s, port->id, g))
+				if (subsystem_on_port(s, port->id) &&
+				    is_worth_a_line(s, port->id, g))
 					print_group(out, s, port->id, g);
 			}
 }

@@ -1,4 +1,4 @@
-/* The daemon's life: start, signals, reload, stop. */
+/* The daemon's life: start, signals, stop. */
 #include "target/daemon/daemon.h"
 
 #include "p2p/hotplug.h"
@@ -8,12 +8,10 @@
 #include "transport/transport.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 
 #define RING_ENTRIES 1024
@@ -53,46 +51,13 @@ static void on_usr1(struct ev_loop *loop, ev_signal *w, int revents)
 	print_paths(w->data, false);
 }
 
-int daemon_reload(struct daemon *d, struct config_diag *diag)
-{
-	struct config *conf;
-	int err;
-
-	service_busy(d, BUSY_S);
-	err = config_load(d->config_path, &conf, diag);
-
-	if (err)
-		return err;
-	if (!config_same_fixed(d->conf, conf))
-		log_warn("changes of `daemon` and `ports` take a restart; they are left out");
-	err = target_reload(d->target, conf, diag);
-	if (err) {
-		config_free(conf);
-		return err;
-	}
-	target_check_sizes(d->target);
-	log_event(JOURNAL_RELOADED, NULL, "configuration reloaded");
-	return 0;
-}
-
 static void on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
 {
-	struct config_diag diag = { 0 };
-	struct timespec now;
+	struct config_diag diag;
 
 	(void)loop;
 	(void)revents;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
-			 (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
-	if (daemon_reload(w->data, &diag)) {
-		config_diag_print(&diag, stderr);
-		log_event(JOURNAL_RELOAD_REFUSED, NULL,
-			  "the configuration stays as it was: %s:%u: %s", diag.file, diag.line,
-			  diag.what);
-	}
-	(void)sd_notify(0, "READY=1");
-	service_tell(w->data, true);
+	(void)daemon_reload(w->data, &diag); /* it has told */
 }
 
 static void on_usr2(struct ev_loop *loop, ev_signal *w, int revents)

@@ -22,8 +22,10 @@ struct target;
 struct transport;
 
 struct daemon {
-	struct config *conf; /* as it was at the start; target.h has what a reload made of it */
+	struct config *conf; /* in force; a reload replaces it */
 	const char *config_path;
+	char refused[sizeof(struct config_diag) +
+		     32]; /* the last reload, and why; empty: it was not */
 	struct topology topo;
 	struct reactors reactors; /* [0] is this thread's; its provider set leads */
 	struct target *target;
@@ -54,10 +56,14 @@ int daemon_prove_and_print(struct daemon *d, bool json);
 void daemon_finish(struct daemon *d);
 
 /**
- * daemon_reload() - read the configuration again and have all of it, or nothing. Return: 0 or
- * negative errno, and @diag says why and nothing has changed.
+ * daemon_reload() - read the configuration again and have all of it, or nothing. Applies what
+ * differs; connections that have nothing to do with that do not notice. Logs what became of it and
+ * tells systemd: RELOADING, then READY with the refusal, if it is one, as the status. Blocks while
+ * new devices are opened and proved.
+ *
+ * Return: 0 or negative errno, and @diag says why and nothing has changed.
  */
-__attribute__((warn_unused_result)) int daemon_reload(struct daemon *d, struct config_diag *diag);
+int daemon_reload(struct daemon *d, struct config_diag *diag);
 
 /** daemon_prove() - prove every path again. Blocks for milliseconds a path. */
 void daemon_prove(struct daemon *d);

@@ -57,7 +57,7 @@ static void print_help(void)
 			 o->arg ? " " : "", o->arg ? o->arg : "");
 		printf("  %-24s %s\n", left, o->help);
 	}
-	printf("\nSignals: SIGHUP reads the configuration again and applies what it says of subsystems;\n"
+	printf("\nSignals: SIGHUP reads the configuration again and applies what has changed, or nothing;\n"
 	       "SIGUSR1 prints where the bytes went and the table of paths; SIGUSR2 proves the paths\n"
 	       "again; SIGTERM and SIGINT disconnect the hosts and exit.\n"
 	       "Exit status: 0 stopped as asked, 1 failed, 2 wrong usage.\n");

@@ -34,6 +34,8 @@ static void print_status(const struct daemon *d, FILE *out)
 	if (d->stop_phase) {
 		fprintf(out, "stopping: %u connections left", transport_nconns(d->transport));
 	} else {
+		if (d->refused[0])
+			fprintf(out, "%s; ", d->refused);
 		nlistening = transport_listening(d->transport, w);
 		fprintf(out, "%u of %zu ports listen; %u host%s", nlistening, d->conf->nports,
 			nhosts, nhosts == 1 ? "" : "s");

@@ -11,7 +11,7 @@
 struct daemon;
 struct watchdog;
 
-#define SERVICE_STATUS_MAX 1024
+#define SERVICE_STATUS_MAX 2048
 
 struct service {
 	bool ready;

@@ -198,7 +198,7 @@ static inline struct nvmf_queue *open_queue_on(const struct config_port *port, u
 
 	q->ops = &ops;
 	q->target = target;
-	q->port = port;
+	q->port = nvmf_port_of(port);
 	q->depth = 32;
 	q->qid = qid;
 	q->reactor = reactors.r[qid && reactors.n > 1 ? 2 - qid % 2 : 0];

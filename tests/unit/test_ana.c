@@ -51,7 +51,7 @@ static struct nvmf_queue *open_on(const struct config_port *port)
 
 static struct nvmf_queue *open_io_on(const struct nvmf_queue *admin, uint16_t qid)
 {
-	struct nvmf_queue *q = open_queue_on(admin->port, qid);
+	struct nvmf_queue *q = open_queue_on(&ports[admin->port.id - 1], qid);
 	struct exchange x = connect_command(qid, admin->ctrl->cntlid);
 
 	ck_assert_uint_eq(run(q, &x), NVME_OK);

@@ -1252,8 +1252,6 @@ START_TEST(other_things_in_exports_are_passed_over)
 	put("exports.d/.a.conf", "rubbish");
 	put("exports.d/aconf", "rubbish");
 	put("exports.d/.conf", "rubbish");
-	put_folder("exports.d/folder.conf");
-	ck_assert_int_eq(mkfifo(in_dir("exports.d/fifo.conf"), 0600), 0);
 	config_free(load_good(main_path));
 
 	/* links count as what they lead to */
@@ -1268,6 +1266,20 @@ START_TEST(other_things_in_exports_are_passed_over)
 	ck_assert_int_eq(unlink(in_dir("elsewhere")), 0);
 	refuse_path(main_path, -ENOENT, 0, "cannot be read: No such file", "check the path");
 	ends_with(diag.file, "/exports.d/b.conf");
+}
+END_TEST
+
+/* Somebody meant it to be read. */
+START_TEST(a_folder_or_fifo_in_exports_is_refused)
+{
+	put("main.conf", PORT SUB);
+	put_folder("exports.d");
+	put_folder("exports.d/x.conf");
+	refuse_path(main_path, -EINVAL, 0, "is a folder", "regular file");
+	ends_with(diag.file, "/exports.d/x.conf");
+	ck_assert_int_eq(rmdir(in_dir("exports.d/x.conf")), 0);
+	ck_assert_int_eq(mkfifo(in_dir("exports.d/x.conf"), 0600), 0);
+	refuse_path(main_path, -EINVAL, 0, "is no regular file", "give a regular file");
 }
 END_TEST
 
@@ -1674,6 +1686,7 @@ static void add_files(Suite *s)
 
 	tcase_add_test(tc, exports_add_up_in_the_order_of_their_names);
 	tcase_add_test(tc, other_things_in_exports_are_passed_over);
+	tcase_add_test(tc, a_folder_or_fifo_in_exports_is_refused);
 	tcase_add_test(tc, errors_in_exports_name_file_and_line);
 	tcase_add_test(tc, a_diag_without_line_or_fix_prints_well);
 	tcase_add_test(tc, the_daemon_is_set_in_the_main_file_only);

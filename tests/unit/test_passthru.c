@@ -493,7 +493,7 @@ static void setup(void)
 	queue = (struct nvmf_queue){ .ops = &ops,
 				     .target = &target,
 				     .reactor = reactors.r[0],
-				     .port = &port,
+				     .port = nvmf_port_of(&port),
 				     .state = QUEUE_LIVE,
 				     .subsys = &subsys,
 				     .ctrl = &ctrl,

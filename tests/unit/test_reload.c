@@ -8,6 +8,8 @@
 #define OTHER       "nqn.2026-11.org.example:other"
 
 static char second[] = "/var/tmp/nvmf-p2pd-test-XXXXXX";
+static struct config *current; /* of the last reload; NULL: conf */
+static struct config_diag diag;
 static char conf_path[] = "/var/tmp/nvmf-p2pd-test-XXXXXX";
 
 static void make_file(char *name, off_t len)
@@ -38,6 +40,8 @@ static void setup_two_threads(void)
 static void teardown_two(void)
 {
 	teardown();
+	config_free(current);
+	current = NULL;
 	unlink(second);
 	unlink(conf_path);
 }
@@ -45,7 +49,6 @@ static void teardown_two(void)
 /* A configuration as in a file; 'A' and 'B' in @list stand for the two devices. */
 static struct config *parse(const char *rights, const char *list)
 {
-	struct config_diag diag;
 	struct config *c;
 	FILE *f = fopen(conf_path, "w");
 
@@ -64,15 +67,26 @@ static struct config *parse(const char *rights, const char *list)
 	return c;
 }
 
+/* As daemon_reload() does it; at first there is conf, which is nobody's. */
+static int apply(struct config *c)
+{
+	struct config *before = current ? current : &conf;
+	struct target_plan *plan;
+	int err = target_prepare(target, c, &plan, &diag);
+
+	if (err) {
+		config_free(c);
+		return err;
+	}
+	target_commit(plan);
+	current = c;
+	target_retire_conf(target, before);
+	return 0;
+}
+
 static int reload(const char *rights, const char *list)
 {
-	struct config_diag diag;
-	struct config *c = parse(rights, list);
-	int err = target_reload(target, c, &diag);
-
-	if (err)
-		config_free(c);
-	return err;
+	return apply(parse(rights, list));
 }
 
 #define ANY "allow_any_host = true;"
@@ -409,8 +423,8 @@ START_TEST(one_host_has_its_limits)
 	uint16_t cntlid;
 
 	ck_assert_int_eq(reload(ANY, "{ nsid = 1; A }"), 0);
-	conf.host_controllers = 2;
-	conf.host_queues = 1;
+	current->host_controllers = 2;
+	current->host_queues = 1;
 	admin[0] = open_enabled(&cntlid);
 	admin[1] = open_queue(0);
 	x = connect_command(0, 0xffff);
@@ -424,16 +438,14 @@ START_TEST(one_host_has_its_limits)
 	io[1] = open_queue(2);
 	x = connect_command(2, cntlid);
 	ck_assert_uint_eq(run(io[1], &x), NVME_CONNECT_BUSY);
-	conf.host_queues = 0;
-	conf.host_queue_memory = 1 << 20;
+	current->host_queues = 0;
+	current->host_queue_memory = 1 << 20;
 	io[1]->memory = (1 << 20) + 1;
 	x = connect_command(2, cntlid);
 	ck_assert_uint_eq(run(io[1], &x), NVME_CONNECT_BUSY);
 	io[1]->memory = 1 << 20;
 	x = connect_command(2, cntlid);
 	ck_assert_uint_eq(run(io[1], &x), NVME_OK);
-	conf.host_controllers = 0;
-	conf.host_queue_memory = 0;
 	for (int i = 0; i < 2; i++)
 		drop_queue(io[i]);
 	for (int i = 0; i < 3; i++)
