@@ -82,6 +82,12 @@ static int claims_check(struct check *k, struct claims *cl)
 	return diag_fix(k->diag, "%s", cl->fix);
 }
 
+/* Where a key of `daemon` stands in the main file; 0: it is left out. */
+static unsigned int daemon_line(const struct check *k, const char *name)
+{
+	return k->c->daemon_lines[key_find(&group_daemon, name) - group_daemon.keys];
+}
+
 static int check_port_ids(struct check *k)
 {
 	struct claims ids;
@@ -171,7 +177,7 @@ static int check_ana_groups(struct check *k, const struct config_port *p)
 
 static int check_nqns(struct check *k)
 {
-	static const struct config_where in_daemon = { "daemon.discovery_nqn", 0 };
+	const struct config_where in_daemon = { k->file, daemon_line(k, "discovery_nqn") };
 	struct claims nqns;
 	int err = claims_init(k, &nqns, "subsystem nqn", k->c->nsubsystems + 1,
 			      "give each subsystem its own nqn");
@@ -532,7 +538,19 @@ static int take_key(struct check *k, const struct config_host *h, const char *na
 		return two_keys(k, h, name);
 	if (text)
 		(void)config_dhchap_key(text, ret); /* it was checked when it was read */
-	return file ? dhchap_key_read(file, ret, k->diag) : 0;
+	if (!file)
+		return 0;
+
+	int err = dhchap_key_read(file, ret, k->diag);
+
+	if (err) {
+		size_t n = strlen(k->diag->fix);
+
+		snprintf(k->diag->fix + n, sizeof(k->diag->fix) - n,
+			 " (%s_file of the host at %s:%u)", name, quote(h->where.file).text,
+			 h->where.line);
+	}
+	return err;
 }
 
 /* Best first: any group rather than none, the small ones first, they are safe and quick. */
@@ -595,11 +613,14 @@ static int missing(struct check *k, const char *noun, const char *fix)
 /* Whatever cannot be staged in a CMB must find room in host memory. */
 static int check_memory(struct check *k)
 {
+	unsigned int line = daemon_line(k, "host_memory");
+
 	if (k->c->max_transfer_len <= k->c->host_memory)
 		return 0;
-	diag_what(k->diag, k->file, 0, "max_transfer = %s is more than host_memory = %s",
+	diag_what(k->diag, k->file, line ? line : daemon_line(k, "max_transfer"),
+		  "max_transfer = %s is more than host_memory = %s",
 		  size_print(k->c->max_transfer_len).text, size_print(k->c->host_memory).text);
-	return diag_fix(k->diag, "raise host_memory");
+	return diag_fix(k->diag, "raise host_memory, or lower max_transfer");
 }
 
 static int check_all(struct check *k)

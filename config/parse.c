@@ -55,37 +55,53 @@ static void fix_lines(config_setting_t *s, const struct scan_strings *strings, s
 	}
 }
 
-static const char *type_name(const config_setting_t *s)
-{
-	switch (config_setting_type(s)) {
-	case CONFIG_TYPE_GROUP:
-		return "a group { }";
-	case CONFIG_TYPE_INT:
-	case CONFIG_TYPE_INT64:
-		return "an integer";
-	case CONFIG_TYPE_FLOAT:
-		return "a fraction";
-	case CONFIG_TYPE_STRING:
-		return "a text";
-	case CONFIG_TYPE_BOOL:
-		return "true or false";
-	case CONFIG_TYPE_ARRAY:
-	case CONFIG_TYPE_LIST:
-		return "a list";
-	default:
-		return "nothing";
-	}
-}
-
 static int fix_allowed(struct parse *p, const struct key *k)
 {
 	return diag_fix(p->diag, "allowed: %s (%s)", allowed(k).text, k->help);
 }
 
+/* What stands there, for a person. */
+static struct quoted value_of(const struct slot *t, const config_setting_t *s)
+{
+	struct quoted q = { "something else" };
+
+	if (t->key->type == KEY_SECRET)
+		return q;
+	switch (config_setting_type(s)) {
+	case CONFIG_TYPE_INT:
+		snprintf(q.text, sizeof(q.text), "the integer %d", config_setting_get_int(s));
+		break;
+	case CONFIG_TYPE_INT64:
+		snprintf(q.text, sizeof(q.text), "the integer %lld", config_setting_get_int64(s));
+		break;
+	case CONFIG_TYPE_FLOAT:
+		snprintf(q.text, sizeof(q.text), "the fraction %g", config_setting_get_float(s));
+		break;
+	case CONFIG_TYPE_BOOL:
+		snprintf(q.text, sizeof(q.text), "%s",
+			 config_setting_get_bool(s) ? "true" : "false");
+		break;
+	case CONFIG_TYPE_STRING:
+		snprintf(q.text, sizeof(q.text), "the text \"%.*s\"", QUOTED_MAX - 16,
+			 quote(config_setting_get_string(s)).text);
+		break;
+	case CONFIG_TYPE_GROUP:
+		snprintf(q.text, sizeof(q.text), "a group { }");
+		break;
+	case CONFIG_TYPE_ARRAY:
+	case CONFIG_TYPE_LIST:
+		snprintf(q.text, sizeof(q.text), "a list");
+		break;
+	default:
+		snprintf(q.text, sizeof(q.text), "nothing");
+	}
+	return q;
+}
+
 static int wrong_type(struct parse *p, const struct slot *t, const config_setting_t *s)
 {
 	diag_what(p->diag, p->file, line_of(s), "%s key \"%s\" %s %s", t->group->name, t->key->name,
-		  s == t->setting ? "is" : "holds", type_name(s));
+		  s == t->setting ? "is" : "holds", value_of(t, s).text);
 	return fix_allowed(p, t->key);
 }
 
@@ -199,7 +215,7 @@ static int parse_size(struct parse *p, const struct slot *t)
 	if (k->pow2 && (value & (value - 1)))
 		return wrong_text(p, t, s, "it is not a power of two");
 	if (k->multiple && value % k->multiple)
-		return wrong_text(p, t, s, "it is not a multiple as wanted");
+		return wrong_text(p, t, s, "it is not a multiple of what it counts in");
 	key_set_number(k, t->obj, value);
 	return 0;
 }
