@@ -147,6 +147,8 @@ install: $(O)/nvmf-p2pd $(O)/nvmf-p2pctl
 	$(INSTALL) -m 0755 $(O)/nvmf-p2pd $(DESTDIR)$(SBINDIR)/nvmf-p2pd
 	$(INSTALL) -m 0755 $(O)/nvmf-p2pctl $(DESTDIR)$(SBINDIR)/nvmf-p2pctl
 	$(INSTALL) -m 0644 config/example.conf $(DESTDIR)$(DOCDIR)/example.conf
+	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man5
+	$(INSTALL) -m 0644 config/nvmf-p2pd.conf.5 $(DESTDIR)$(MANDIR)/man5/nvmf-p2pd.conf.5
 	$(INSTALL) -m 0644 README.md $(DESTDIR)$(DOCDIR)/README.md
 	sed 's|@SBINDIR@|$(SBINDIR)|g;s|@SYSCONFDIR@|$(SYSCONFDIR)|g' systemd/nvmf-p2pd.service.in \
 		> $(DESTDIR)$(UNITDIR)/nvmf-p2pd.service
