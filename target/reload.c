@@ -150,7 +150,7 @@ static bool same_device(const struct config_namespace *a, const struct config_na
 	       same_text(a->scratch, b->scratch);
 }
 
-static struct namespace *kept(const struct subsystem *s, const struct config_namespace *conf)
+static struct namespace *find_kept(const struct subsystem *s, const struct config_namespace *conf)
 {
 	struct namespace *ns = subsystem_namespace(s, conf->nsid);
 
@@ -221,7 +221,7 @@ static int make_plan(struct target *t, struct plan *p, const struct config *all,
 	if (!p->namespaces)
 		return -ENOMEM;
 	for (size_t i = 0; i < conf->nnamespaces && !err; i++) {
-		p->namespaces[i] = kept(p->s, &conf->namespaces[i]);
+		p->namespaces[i] = find_kept(p->s, &conf->namespaces[i]);
 		if (!p->namespaces[i])
 			err = namespace_open(t, p->s, &conf->namespaces[i], &p->namespaces[i],
 					     diag);

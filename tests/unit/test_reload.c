@@ -1,4 +1,33 @@
 /* Configurations that change while hosts are connected, and who may connect to what. */
+#include <stdbool.h>
+#include <stdlib.h>
+
+/* The n-th allocation from now on, in what a reload is made of, fails; 0: none does. */
+static unsigned int fail_at;
+
+static bool fails(void)
+{
+	return fail_at && --fail_at == 0;
+}
+
+static void *fault_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : calloc(n, size);
+}
+
+static void *fault_reallocarray(void *old, size_t n, size_t size)
+{
+	return fails() ? NULL : reallocarray(old, n, size);
+}
+
+#define calloc       fault_calloc
+#define reallocarray fault_reallocarray
+#include "target/ana.c"
+#include "target/ns_map.c"
+#include "target/reload.c"
+#undef calloc
+#undef reallocarray
+
 #include "tests/unit/memory_transport.h"
 #include "tests/unit/suite.h"
 
@@ -46,24 +75,24 @@ static void teardown_two(void)
 	unlink(conf_path);
 }
 
-/* A configuration as in a file; 'A' and 'B' in @list stand for the two devices. */
-static struct config *parse(const char *rights, const char *list)
+#define PORT1 "ports = ( { id = 1; address = \"10.0.0.1\"; } );"
+
+/* A configuration as in a file: what stands before the subsystem, its keys, its namespaces ('A' and
+ * 'B' stand for the two devices), and other subsystems. */
+static struct config *parse(const char *top, const char *rights, const char *list, const char *more)
 {
 	struct config *c;
 	FILE *f = fopen(conf_path, "w");
 
-	fprintf(f,
-		"ports = ( { id = 1; address = \"10.0.0.1\"; } );\n"
-		"subsystems = ( { nqn = \"" NQN "\"; %s namespaces = (",
-		rights);
+	fprintf(f, "%s\nsubsystems = ( { nqn = \"" NQN "\"; %s namespaces = (", top, rights);
 	for (; *list; list++)
 		if (*list == 'A' || *list == 'B')
 			fprintf(f, "device = \"%s\";", *list == 'A' ? path : second);
 		else
 			putc(*list, f);
-	fputs("); } );\n", f);
+	fprintf(f, "); } %s );\n", more);
 	fclose(f);
-	ck_assert_msg(config_load(conf_path, &c, &diag) == 0, "%s", diag.what);
+	ck_assert_msg(config_load(conf_path, &c, &diag) == 0, "%s; %s", diag.what, diag.fix);
 	return c;
 }
 
@@ -86,7 +115,7 @@ static int apply(struct config *c)
 
 static int reload(const char *rights, const char *list)
 {
-	return apply(parse(rights, list));
+	return apply(parse(PORT1, rights, list, ""));
 }
 
 #define ANY "allow_any_host = true;"
@@ -474,6 +503,300 @@ START_TEST(queues_of_a_controller_are_limited)
 }
 END_TEST
 
+/* ---- ports, states, keys ----------------------------------------------------------------------
+ */
+
+#define PORTS_12                                                                                   \
+	"ports = ( { id = 1; address = \"10.0.0.1\"; }, { id = 2; address = \"10.0.0.2\"; } );"
+#define ONE_NS "{ nsid = 1; A }"
+
+static struct nvmf_queue *connect_at(uint16_t port_id, uint16_t *ret_cntlid)
+{
+	const struct config_port *port = NULL;
+	struct exchange x = connect_command(0, 0xffff);
+	struct nvmf_queue *q;
+
+	for (size_t i = 0; i < target->conf->nports; i++)
+		if (target->conf->ports[i].id == port_id)
+			port = &target->conf->ports[i];
+	ck_assert_ptr_nonnull(port);
+	q = open_queue_on(port, 0);
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	*ret_cntlid = (uint16_t)get32(x.req.cqe.dw0);
+	ck_assert_uint_eq(set_cc(q, CC_ENABLE), NVME_OK);
+	return q;
+}
+
+static int disconnects(void)
+{
+	return __atomic_load_n(&ndisconnects, __ATOMIC_ACQUIRE);
+}
+
+START_TEST(subsystem_leaves_a_port)
+{
+	uint16_t id1, id2;
+	struct nvmf_queue *at1, *at2;
+
+	ck_assert_int_eq(apply(parse(PORTS_12, ANY, ONE_NS, "")), 0);
+	at1 = connect_at(1, &id1);
+	at2 = connect_at(2, &id2);
+	ck_assert_int_eq(apply(parse(PORTS_12, ANY "ports = ( 1 );", ONE_NS, "")), 0);
+	ck_assert_int_eq(disconnects(), 1);
+	ck_assert_int_eq(at1->state, QUEUE_LIVE);
+	ck_assert_int_eq(at2->state, QUEUE_CLOSING);
+	drop_queue(at2);
+	/* and the port goes */
+	ck_assert_int_eq(apply(parse(PORT1, ANY, ONE_NS, "")), 0);
+	ck_assert_int_eq(disconnects(), 1);
+	drop_queue(at1);
+}
+END_TEST
+
+START_TEST(path_of_a_port_that_goes_is_inaccessible)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin, *q;
+	struct exchange x;
+
+	ck_assert_int_eq(apply(parse(PORTS_12, ANY, ONE_NS, "")), 0);
+	admin = connect_at(2, &cntlid);
+	q = open_queue_on(&target->conf->ports[1], 1);
+	x = connect_command(1, cntlid);
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	ck_assert_uint_eq(read_status(q, 1, 0), NVME_OK);
+	ck_assert_int_eq(apply(parse(PORT1, ANY, ONE_NS, "")), 0);
+	if (q->state == QUEUE_LIVE) /* its disconnection may be under way still */
+		ck_assert_uint_eq(read_status(q, 1, 0), NVME_PATH_INACCESSIBLE);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+static unsigned int mqes_of(struct nvmf_queue *admin)
+{
+	uint64_t cap;
+
+	ck_assert_uint_eq(get_property(admin, PROP_CAP, 1, &cap), NVME_OK);
+	return cap & 0xffff;
+}
+
+#define PORT_WITH(settings) "ports = ( { id = 1; address = \"10.0.0.1\"; " settings " } );"
+
+START_TEST(controller_keeps_what_its_port_offered)
+{
+	uint16_t before, after;
+	struct nvmf_queue *old, *new;
+	struct nvmf_port port;
+
+	ck_assert_int_eq(apply(parse(PORT_WITH("queue_depth = 128;"), ANY, ONE_NS, "")), 0);
+	old = connect_at(1, &before);
+	ck_assert_int_eq(apply(parse(PORT_WITH("queue_depth = 16; in_capsule_data = \"16K\";"), ANY,
+				     ONE_NS, "")),
+			 0);
+	new = connect_at(1, &after);
+	port = nvmf_port_of(&target->conf->ports[0]);
+	ck_assert_uint_eq(mqes_of(old), 127);
+	ck_assert_uint_eq(target_queue_depth(target, before, &port), 128);
+	ck_assert_uint_eq(target_in_capsule_len(target, before, &port), 4096);
+	ck_assert_uint_eq(mqes_of(new), 15);
+	ck_assert_uint_eq(target_queue_depth(target, after, &port), 16);
+	ck_assert_uint_eq(target_in_capsule_len(target, after, &port), 16384);
+	ck_assert_uint_eq(target_queue_depth(target, 0, &port), 16);
+	ck_assert_int_eq(disconnects(), 0);
+	drop_queue(old);
+	drop_queue(new);
+}
+END_TEST
+
+static enum config_ana state_of(uint32_t group)
+{
+	return ana_state(subsystem_find(target, NQN), 1, group);
+}
+
+#define GROUPS(a, b)                                                                               \
+	PORT_WITH("ana_groups = ( { id = 1; state = \"" a "\"; }, { id = 2; state = \"" b          \
+		  "\"; } );")
+
+START_TEST(states_that_the_file_changes_are_set_and_others_stay)
+{
+	ck_assert_int_eq(apply(parse(GROUPS("optimized", "inaccessible"), ANY, ONE_NS, "")), 0);
+	/* the port was there before, and had them otherwise */
+	ck_assert_int_eq(state_of(2), CONFIG_ANA_INACCESSIBLE);
+	/* the administrator changes it; a file that does not, leaves it */
+	ck_assert_int_eq(ana_set(target, subsystem_find(target, NQN), 1, 2, CONFIG_ANA_OPTIMIZED,
+				 NULL, NULL),
+			 0);
+	ck_assert_int_eq(apply(parse(GROUPS("non-optimized", "inaccessible"), ANY, ONE_NS, "")), 0);
+	ck_assert_int_eq(state_of(1), CONFIG_ANA_NON_OPTIMIZED);
+	ck_assert_int_eq(state_of(2), CONFIG_ANA_OPTIMIZED);
+	ck_assert_int_eq(state_of(3), CONFIG_ANA_OPTIMIZED);
+	/* left out is optimized */
+	ck_assert_int_eq(apply(parse(PORT1, ANY, ONE_NS, "")), 0);
+	ck_assert_int_eq(state_of(1), CONFIG_ANA_OPTIMIZED);
+}
+END_TEST
+
+/* With a command in flight, access ends by way of the state "change"; a port that goes ends that.
+ */
+START_TEST(port_goes_while_its_state_changes)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin, *q;
+	struct exchange x = { .sqe = { .opcode = 1, .nsid = put32(1), .flags = SQE_PSDT_SGL } };
+	struct exchange c;
+
+	ck_assert_int_eq(apply(parse(PORTS_12, ANY, ONE_NS, "")), 0);
+	admin = connect_at(1, &cntlid);
+	q = open_queue_on(&target->conf->ports[0], 1);
+	c = connect_command(1, cntlid);
+	ck_assert_uint_eq(run(q, &c), NVME_OK);
+	x.req.queue = q;
+	x.req.sqe = &x.sqe;
+	reactor_call(q->reactor, start_kept, &x);
+	ck_assert_int_eq(
+		apply(parse("ports = ( { id = 1; address = \"10.0.0.1\"; },"
+			    "{ id = 2; address = \"10.0.0.2\"; ana_groups = ( { id = 1; state = "
+			    "\"inaccessible\"; } ); } );",
+			    ANY, ONE_NS, "")),
+		0);
+	ck_assert_int_eq(ana_state(subsystem_find(target, NQN), 2, 1), CONFIG_ANA_CHANGE);
+	ck_assert_int_eq(apply(parse(PORT1, ANY, ONE_NS, "")), 0);
+	ck_assert_int_eq(ana_state(subsystem_find(target, NQN), 2, 1), CONFIG_ANA_INACCESSIBLE);
+	kept = NULL;
+	x.req.data = data;
+	nvmf_req_execute(&x.req);
+	(void)await(&x);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+START_TEST(subsystem_that_nobody_uses_goes)
+{
+	char more[256];
+
+	snprintf(more, sizeof(more),
+		 ", { nqn = \"" NQN "2\"; " ANY
+		 " namespaces = ( { nsid = 7; device = \"%s\"; } ); }",
+		 second);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(apply(parse(PORT1, ANY, ONE_NS, more)), 0);
+		ck_assert_ptr_nonnull(subsystem_find(target, NQN "2"));
+		ck_assert_int_eq(apply(parse(PORT1, ANY, ONE_NS, "")), 0);
+		ck_assert_ptr_null(subsystem_find(target, NQN "2"));
+		for (int ms = 0; target->nretiring && ms < 10000; ms++) {
+			ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+			usleep(1000);
+		}
+		ck_assert_uint_eq(target->nretiring, 0);
+		ck_assert_uint_eq(target->nsubsystems, 2);
+	}
+}
+END_TEST
+
+#define WITH_KEY                                                                                   \
+	PORT1 "hosts = ( { nqn = \"" OTHER "\"; dhchap_key = "                                     \
+	      "\"DHHC-1:00:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:\"; } );"
+
+/* A drive that does not answer keeps the configuration of its namespace, but no key in it. */
+START_TEST(former_keys_are_wiped_while_the_configuration_is_used)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin, *q;
+	struct exchange x = { .sqe = { .opcode = 1, .nsid = put32(1), .flags = SQE_PSDT_SGL } };
+	struct config *former;
+
+	ck_assert_int_eq(apply(parse(WITH_KEY, ANY, ONE_NS, "")), 0);
+	former = current;
+	ck_assert_uint_eq(config_host(former, OTHER)->host_key.len, 32);
+	admin = open_enabled(&cntlid);
+	q = open_io(cntlid);
+	x.req.queue = q;
+	x.req.sqe = &x.sqe;
+	reactor_call(q->reactor, start_kept, &x);
+	ck_assert_int_eq(apply(parse(PORT1, ANY, "{ nsid = 2; B }", "")), 0);
+	ck_assert_uint_eq(target->nretiring, 1);
+	ck_assert_uint_eq(former->hosts[0].host_key.len, 0);
+	ck_assert_str_eq(former->hosts[0].dhchap_key, "");
+	kept = NULL;
+	x.req.data = data;
+	nvmf_req_execute(&x.req);
+	(void)await(&x);
+	for (int ms = 0; target->nretiring && ms < 10000; ms++) {
+		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+		usleep(1000);
+	}
+	ck_assert_uint_eq(target->nold_confs, 0);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+/* ---- without memory ---------------------------------------------------------------------------
+ */
+
+START_TEST(without_memory_nothing_changes)
+{
+	const char *more = ", { nqn = \"" NQN "2\"; " ANY " }";
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
+	struct target_plan *plan = NULL;
+	struct config *c = parse(PORTS_12, ANY, "{ nsid = 1; A }, { nsid = 2; B }", more);
+	unsigned int n;
+	int err = -ENOMEM;
+
+	for (n = 1; err && n < 1000; n++) {
+		fail_at = n;
+		err = target_prepare(target, c, &plan, &diag);
+		ck_assert(!err || err == -ENOMEM);
+		ck_assert_uint_eq(target->nsubsystems, 2);
+		ck_assert_uint_eq(read_status(q, 1, 0), NVME_OK);
+		ck_assert_uint_eq(read_status(q, 2, 0), NVME_INVALID_NS | NVME_DNR);
+	}
+	fail_at = 0;
+	ck_assert_uint_gt(n, 4);
+	target_abandon(plan);
+	config_free(c);
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+/* Once it is decided, it is done, if late. */
+START_TEST(without_memory_hosts_hear_of_it_later)
+{
+	for (unsigned int n = 1; n < 6; n++) {
+		uint16_t cntlid;
+		struct nvmf_queue *admin, *q;
+		struct target_plan *plan;
+		struct config *before, *c;
+
+		ck_assert_int_eq(apply(parse(PORT1, ANY, ONE_NS, "")), 0);
+		admin = open_enabled(&cntlid);
+		q = open_io(cntlid);
+		before = current;
+		c = parse(GROUPS("non-optimized", "inaccessible"), ANY, "{ nsid = 2; B }", "");
+		ck_assert_int_eq(target_prepare(target, c, &plan, &diag), 0);
+		fail_at = n;
+		target_commit(plan);
+		fail_at = 0;
+		current = c;
+		target_retire_conf(target, before);
+		for (int ms = 0; (target->nretiring || target->maps_are_old) && ms < 10000; ms++) {
+			ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+			usleep(1000);
+		}
+		ck_assert_uint_eq(target->nretiring, 0);
+		ck_assert(!target->maps_are_old);
+		ck_assert_uint_eq(read_status(q, 1, 0), NVME_INVALID_NS | NVME_DNR);
+		ck_assert_uint_eq(read_status(q, 2, 0), NVME_OK);
+		ck_assert_int_eq(state_of(1), CONFIG_ANA_NON_OPTIMIZED);
+		drop_queue(q);
+		drop_queue(admin);
+	}
+}
+END_TEST
+
 static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 {
 	TCase *tc = tcase_create(name);
@@ -490,6 +813,13 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_loop_test(tc, controller_ids_follow_the_model, 0, NROWS(model_rows));
 	tcase_add_test(tc, one_host_has_its_limits);
 	tcase_add_test(tc, queues_of_a_controller_are_limited);
+	tcase_add_test(tc, subsystem_leaves_a_port);
+	tcase_add_test(tc, path_of_a_port_that_goes_is_inaccessible);
+	tcase_add_test(tc, controller_keeps_what_its_port_offered);
+	tcase_add_test(tc, states_that_the_file_changes_are_set_and_others_stay);
+	tcase_add_test(tc, subsystem_that_nobody_uses_goes);
+	tcase_add_test(tc, without_memory_nothing_changes);
+	tcase_add_test(tc, without_memory_hosts_hear_of_it_later);
 	suite_add_tcase(s, tc);
 }
 
@@ -502,6 +832,8 @@ int main(void)
 	add_tests(s, "I/O threads", setup_two_threads);
 	tcase_add_checked_fixture(tc, setup_two, teardown_two);
 	tcase_add_test(tc, what_is_in_flight_keeps_its_namespace);
+	tcase_add_test(tc, port_goes_while_its_state_changes);
+	tcase_add_test(tc, former_keys_are_wiped_while_the_configuration_is_used);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }
