@@ -115,6 +115,21 @@ verified_io() {
 	grep -q 'err= 0' /tmp/fio.log || fail "fio on $device: $(cat /tmp/fio.log)"
 }
 
+# verify_until FILE DEVICE [FIO-OPTION...]: passes of verified I/O on 32 MiB, one after the other, until FILE exists. To be run
+# in the background; its exit code says whether all of them were right. (With time_based, fio never comes to its verify phase.)
+verify_until() {
+	local stop=$1 device=$2 passes=0
+	shift 2
+	until [ -e "$stop" ]; do
+		fio --name=on --filename="$device" --direct=1 --ioengine=io_uring --iodepth=16 --rw=randwrite --bs=16k --size=32m --offset=512m \
+			--verify=crc32c --verify_fatal=1 --do_verify=1 --verify_state_save=0 --serialize_overlap=1 --randseed=$((passes + 1)) "$@" \
+			--output=/tmp/fio-on.log && grep -q 'err= 0' /tmp/fio-on.log || return 1
+		passes=$((passes + 1))
+	done
+	echo "  $passes passes of verified I/O meanwhile"
+	[ $passes -gt 0 ]
+}
+
 # staged NSID DIRECTION: the places and shares in the daemon's last table, one a line.
 staged() {
 	awk -v nsid="$1" -v dir="$2" '
