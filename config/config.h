@@ -17,11 +17,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CONFIG_NQN_MAX     223 /* bytes, without the NUL: NVMe Base 2.1, 4.5 */
-#define CONFIG_SERIAL_MAX  20  /* Identify Controller SN */
-#define CONFIG_MODEL_MAX   40  /* Identify Controller MN */
-#define CONFIG_ANA_GROUPS  128 /* ANA groups are 1..128 */
-#define CONFIG_DEFAULT_DIR "/etc/nvmf-p2pd"
+#define CONFIG_NQN_MAX       223 /* bytes, without the NUL: NVMe Base 2.1, 4.5 */
+#define CONFIG_SERIAL_MAX    20  /* Identify Controller SN */
+#define CONFIG_MODEL_MAX     40  /* Identify Controller MN */
+#define CONFIG_STATE_DIR_MAX 255 /* bytes, without the NUL */
+#define CONFIG_ANA_GROUPS    128 /* ANA groups are 1..128 */
+#define CONFIG_DEFAULT_DIR   "/etc/nvmf-p2pd"
 
 /* What a namespace's payload may be staged in. */
 enum config_cmb {

@@ -110,7 +110,7 @@ static const struct key daemon_keys[] = {
 	  .form = "an absolute path as in \"/run/nvmf-p2pd/control\"",
 	  .help = "the socket that nvmf-p2pctl talks to" },
 	{ .name = "state_dir", .type = KEY_TEXT, FIELD(config, state_dir),
-	  .min = 2, .max = 255, .wrong = folder_wrong, .dflt_text = "/var/lib/nvmf-p2pd",
+	  .min = 2, .max = CONFIG_STATE_DIR_MAX, .wrong = folder_wrong, .dflt_text = "/var/lib/nvmf-p2pd",
 	  .form = "an absolute path as in \"/var/lib/nvmf-p2pd\"",
 	  .help = "folder for what a restart finds again: reservations, write protection, controller IDs" },
 	{ .name = "stop_timeout_ms", .type = KEY_INT, FIELD(config, stop_timeout_ms),

@@ -15,7 +15,7 @@ struct ns_reservation {
 	uint32_t mask;          /* feature 82h: bits by enum resv_note */
 	struct resv_file_owner owner;
 	char nqn[CONFIG_NQN_MAX + 1];
-	const char *dir;
+	char dir[CONFIG_STATE_DIR_MAX + 1]; /* a copy: configurations come and go */
 	char file[64];
 	bool failed; /* said so */
 };
@@ -156,7 +156,7 @@ int ns_reservation_open(struct namespace *ns, struct config_diag *diag)
 	if (!r)
 		return -ENOMEM;
 	ns->resv = r;
-	r->dir = ns->target->conf->state_dir;
+	strlcpy(r->dir, ns->target->conf->state_dir, sizeof(r->dir));
 	strlcpy(r->nqn, ns->subsys->nqn, sizeof(r->nqn));
 	set_owner(ns);
 	strlcpy(r->file, namespace_state_file(ns, "reservations").text, sizeof(r->file));

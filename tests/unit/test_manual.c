@@ -84,7 +84,7 @@ static const struct detail {
 	  "Its state on a port (see ana_groups of ports) tells hosts how the namespace is reached there." },
 	{ "host", "dhchap_key",
 	  "\"nvme gen-dhchap-key\" makes such; on the host it is in /etc/nvme/hostkey or given by --dhchap-secret. Neither this "
-	  "nor dhchap_key_file: the host need not authenticate. A host that never did and gets a key by a reload is "
+	  "nor dhchap_key_file: the host need not authenticate. A changed key is asked for when the host authenticates next; one that never did and gets a key by a reload is "
 	  "disconnected." },
 	{ "host", "dhchap_key_file",
 	  "It belongs to root or to the daemon's user, nobody else may read it, and it is no link." },

@@ -565,8 +565,7 @@ START_TEST(path_of_a_port_that_goes_is_inaccessible)
 	ck_assert_uint_eq(run(q, &x), NVME_OK);
 	ck_assert_uint_eq(read_status(q, 1, 0), NVME_OK);
 	ck_assert_int_eq(apply(parse(PORT1, ANY, ONE_NS, "")), 0);
-	if (q->state == QUEUE_LIVE) /* its disconnection may be under way still */
-		ck_assert_uint_eq(read_status(q, 1, 0), NVME_PATH_INACCESSIBLE);
+	ck_assert_uint_eq(ns_map_find(admin->ctrl->map, 1)->path_status, NVME_PATH_INACCESSIBLE);
 	drop_queue(q);
 	drop_queue(admin);
 }
@@ -732,6 +731,37 @@ START_TEST(former_keys_are_wiped_while_the_configuration_is_used)
 }
 END_TEST
 
+/* What a namespace knows of the configuration that it came with must outlive that. */
+START_TEST(reservations_persist_after_reloads)
+{
+	struct nvmf_queue *admin, *q;
+	struct exchange x = { .sqe = { .opcode = 0x0d, .nsid = put32(2) } }, c;
+	char top[512];
+
+	make_state_folder();
+	snprintf(top, sizeof(top), PORT1 "daemon = { state_dir = \"%s\"; };", state_dir);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(apply(parse(top, ANY, ONE_NS ", { nsid = 2; B }", "")), 0);
+	admin = open_queue(0);
+	c = connect_command(0, 0xffff);
+	((struct nvmf_connect_data *)data)->hostid[0] = 1;
+	ck_assert_uint_eq(run(admin, &c), NVME_OK);
+	ck_assert_uint_eq(set_cc(admin, CC_ENABLE), NVME_OK);
+	q = open_queue(1);
+	c = connect_command(1, (uint16_t)get32(c.req.cqe.dw0));
+	((struct nvmf_connect_data *)data)->hostid[0] = 1;
+	ck_assert_uint_eq(run(q, &c), NVME_OK);
+	x.sqe.cdw10 = put32(3u << 30 | 1u << 3); /* register; persist through power loss */
+	memset(data, 0, 16);
+	data[8] = 1;
+	ck_assert_uint_eq(run(q, &x), NVME_OK);
+	ck_assert_int_eq(access(state_dir, F_OK), 0);
+	drop_queue(q);
+	drop_queue(admin);
+	conf.state_dir = "/nonexistent/state";
+}
+END_TEST
+
 /* ---- without memory ---------------------------------------------------------------------------
  */
 
@@ -818,6 +848,7 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, controller_keeps_what_its_port_offered);
 	tcase_add_test(tc, states_that_the_file_changes_are_set_and_others_stay);
 	tcase_add_test(tc, subsystem_that_nobody_uses_goes);
+	tcase_add_test(tc, reservations_persist_after_reloads);
 	tcase_add_test(tc, without_memory_nothing_changes);
 	tcase_add_test(tc, without_memory_hosts_hear_of_it_later);
 	suite_add_tcase(s, tc);
