@@ -113,8 +113,8 @@ static int add_chunk(struct provider *p, uint32_t npages)
 	}
 	buddy_give(&p->free, p->npages, npages);
 	p->chunk[p->nchunks++] = npages;
-	p->npages += npages;
-	p->grown++;
+	counter_add32(&p->npages, npages);
+	counter_add(&p->grown, 1);
 	return 0;
 }
 
@@ -133,7 +133,7 @@ static int grow(struct provider *p, uint32_t wanted)
 		if (n <= GROW_LEAST_PAGES)
 			break;
 	}
-	p->refused++;
+	counter_add(&p->refused, 1);
 	p->denied = true;
 	return -ENOMEM;
 }
@@ -169,9 +169,9 @@ void provider_shrink(struct provider *p)
 			buddy_give(&p->free, first, n);
 			return;
 		}
-		p->npages = first;
+		counter_add32(&p->npages, -n);
 		p->nchunks--;
-		p->shrunk++;
+		counter_add(&p->shrunk, 1);
 	}
 }
 
@@ -203,7 +203,8 @@ static void unmap_pool(struct provider *p)
 	buddy_fini(&p->free);
 	p->pool = MAP_FAILED;
 	p->alloc_fd = -1;
-	p->npages = p->nchunks = 0;
+	counter_add32(&p->npages, -p->npages);
+	p->nchunks = 0;
 }
 
 void provider_destroy(struct provider *p)
@@ -506,7 +507,7 @@ void provider_lose(struct provider *p)
 {
 	assert(p->kind == PROVIDER_CMB && p->state == PROVIDER_ACTIVE);
 	p->state = PROVIDER_LOST;
-	p->losses++;
+	counter_add(&p->losses, 1);
 }
 
 bool provider_release(struct provider *p)

@@ -27,6 +27,7 @@
 #define P2P_PROVIDER_H
 
 #include "p2p/buddy.h"
+#include "p2p/counter.h"
 
 #define P2P_PAGE_SIZE       4096u
 #define P2P_PAGE_SHIFT      12

@@ -54,7 +54,7 @@ static void drop_idle(struct slot_cache *c, struct slot *slot)
 {
 	TAILQ_REMOVE(&c->idle[slot->class], slot, entry);
 	drop(slot);
-	c->stats.evictions++;
+	counter_add(&c->stats.evictions, 1);
 }
 
 static void drop_all_idle(struct slot_cache *c)
@@ -192,18 +192,18 @@ static struct slot *take(struct slot_cache *c, size_t len, struct slot_share *sh
 
 	if (slot) {
 		TAILQ_REMOVE(&c->idle[class], slot, entry);
-		c->stats.hits++;
+		counter_add(&c->stats.hits, 1);
 	} else {
 		slot = link_slot(c, class);
 		if (!slot)
 			return NULL;
-		c->stats.linked++;
+		counter_add(&c->stats.linked, 1);
 	}
 	slot->share = share;
 	if (share)
 		share->pages += UINT32_C(1) << class;
-	c->ntaken++;
-	c->provider->slot_pages += UINT32_C(1) << class;
+	counter_add32(&c->ntaken, 1);
+	counter_add32(&c->provider->slot_pages, UINT32_C(1) << class);
 	c->window->slot_pages += UINT32_C(1) << class;
 	return slot;
 }
@@ -270,11 +270,11 @@ void slot_wait(struct slot_cache *c, struct slot_waiter *w)
 {
 	w->cache = c;
 	c->domain->nwaiting++;
-	c->stats.waits++;
+	counter_add(&c->stats.waits, 1);
 	if (over_share(c, w->len, w->share)) {
 		w->parked = true;
 		TAILQ_INSERT_TAIL(&w->share->parked, w, entry);
-		c->stats.over_share++;
+		counter_add(&c->stats.over_share, 1);
 	} else {
 		join_queue(w);
 	}
@@ -353,8 +353,8 @@ void slot_give(struct slot *slot)
 	unsigned int slot_class = slot->class;
 
 	assert(c->ntaken > 0);
-	c->ntaken--;
-	c->provider->slot_pages -= UINT32_C(1) << slot->class;
+	counter_add32(&c->ntaken, -1u);
+	counter_add32(&c->provider->slot_pages, -(UINT32_C(1) << slot->class));
 	c->window->slot_pages -= UINT32_C(1) << slot->class;
 	if (c->provider->state == PROVIDER_ACTIVE) {
 		slot->idle_since = d->clock++;

@@ -146,7 +146,7 @@ int iova_try_alloc(struct window *w, struct iova_state *s, size_t size)
 	uint32_t page = size == 0 || size > w->size ? BUDDY_NONE : buddy_take(&w->free, order);
 
 	if (page == BUDDY_NONE) {
-		w->stats.full++;
+		counter_add(&w->stats.full, 1);
 		return -ENOSPC;
 	}
 	*s = (struct iova_state){ .window = w,
@@ -293,8 +293,8 @@ static void mark_linked(struct iova_state *s, const struct iova_extent *e)
 	if (e->provider->kind == PROVIDER_CMB)
 		flags |= IOVA_PAGE_P2P;
 	memset(page_state(s) + e->page, flags, e->npages);
-	w->stats.links++;
-	w->stats.linked_pages += e->npages;
+	counter_add(&w->stats.links, 1);
+	counter_add(&w->stats.linked_pages, e->npages);
 }
 
 /* The part of @e that lies in the pages, and what is left of it on either side. */
@@ -330,8 +330,8 @@ static int unlink_part(struct iova_state *s, unsigned int at, uint32_t first, ui
 	if (err)
 		return err;
 	memset(page_state(s) + c.middle.page, IOVA_PAGE_VALID, c.middle.npages);
-	s->window->stats.unlinks++;
-	s->window->stats.linked_pages -= c.middle.npages;
+	counter_add(&s->window->stats.unlinks, 1);
+	counter_add(&s->window->stats.linked_pages, -(uint64_t)c.middle.npages);
 	remove_extent(s, at);
 	if (c.left.npages)
 		insert_extent(s, &c.left);
@@ -400,7 +400,7 @@ void iova_sync(struct iova_state *s, size_t offset, size_t size)
 			  &sge, 1))
 		w->no_advise = true;
 	else
-		w->stats.syncs++;
+		counter_add(&w->stats.syncs, 1);
 }
 
 void iova_free(struct iova_state *s)

@@ -1,4 +1,4 @@
-/* Where the bytes went: the table for a person. */
+/* What was counted, added up; and where the bytes went, as a table for a person. */
 #include "target/core.h"
 
 #include <inttypes.h>
@@ -12,9 +12,50 @@ void namespace_account(const struct target *t, const struct namespace *ns, enum 
 
 		for (unsigned int i = 0; i < STAGE_NPLACES; i++)
 			ret->bytes[i] += counter_read(&a->bytes[i]);
+		for (unsigned int i = 0; i < LATENCY_CLASSES; i++)
+			ret->latency[i] += counter_read(&a->latency[i]);
+		ret->latency_ns += counter_read(&a->latency_ns);
 		ret->commands += counter_read(&a->commands);
 		ret->errors += counter_read(&a->errors);
 	}
+}
+
+/* The phase may change under us: then a command more or less is seen. */
+uint32_t namespace_in_flight(const struct target *t, const struct namespace *ns)
+{
+	uint32_t n = 0;
+
+	for (unsigned int r = 0; r < t->reactors->n; r++)
+		n += counter_read32(&ns->shard[r].in_flight[0]) +
+		     counter_read32(&ns->shard[r].in_flight[1]);
+	return n;
+}
+
+uint64_t namespace_resv_conflicts(const struct target *t, const struct namespace *ns)
+{
+	uint64_t n = 0;
+
+	for (unsigned int r = 0; r < t->reactors->n; r++)
+		n += counter_read(&ns->shard[r].resv_conflicts);
+	return n;
+}
+
+uint64_t target_commands(const struct target *t, enum queue_kind kind, uint8_t opcode)
+{
+	uint64_t n = 0;
+
+	for (unsigned int r = 0; r < t->reactors->n; r++)
+		n += counter_read(&t->account[r].commands[kind][opcode]);
+	return n;
+}
+
+uint64_t target_failures(const struct target *t, uint16_t status)
+{
+	uint64_t n = 0;
+
+	for (unsigned int r = 0; r < t->reactors->n; r++)
+		n += counter_read(&t->account[r].failures[status & 0x7ff]);
+	return n;
 }
 
 static void print_direction(const struct target *t, const struct namespace *ns, enum data_dir dir,

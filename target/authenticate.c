@@ -214,6 +214,7 @@ static void answer(struct nvmf_req *req, uint16_t status)
 
 static void log_failure(const struct queue_auth *qa)
 {
+	qa->q->target->events.authentication_failures++;
 	log_event(JOURNAL_AUTH_FAILED,
 		  LOG_FIELDS(.hostnqn = qa->q->ctrl->hostnqn, .peer = qa->q->remote_address,
 			     .cntlid = qa->q->ctrl->cntlid),

@@ -135,7 +135,7 @@ uint16_t nvmf_req_gate(const struct nvmf_req *req)
 static inline void count(struct nvmf_req *req, struct ns_shard *shard)
 {
 	req->phase = (uint8_t)(shard->phase + 1);
-	shard->in_flight[shard->phase]++;
+	counter_add32(&shard->in_flight[shard->phase], 1);
 }
 
 void nvmf_req_count(struct nvmf_req *req)
@@ -153,9 +153,13 @@ static uint16_t find_namespace(struct nvmf_req *req)
 		return NVME_INVALID_NS | NVME_DNR;
 	shard = shard_in(entry, req);
 	status = gate(req, entry, shard);
-	if (status)
+	if (__builtin_expect(status, NVME_OK)) {
+		if (status == (NVME_RESERVATION_CONFLICT | NVME_DNR))
+			counter_add(&shard->resv_conflicts, 1);
 		return status;
+	}
 	req->ns = entry->ns;
+	req->since_ns = reactor_now_ns(req->queue->reactor);
 	count(req, shard);
 	return NVME_OK;
 }
@@ -170,7 +174,8 @@ void nvmf_req_uncount(struct nvmf_req *req)
 	shard = shard_of(req);
 	phase = (uint8_t)(req->phase - 1);
 	req->phase = 0;
-	if (--shard->in_flight[phase] == 0 && shard->draining && phase != shard->phase) {
+	counter_add32(&shard->in_flight[phase], -1u);
+	if (shard->in_flight[phase] == 0 && shard->draining && phase != shard->phase) {
 		shard->draining = false;
 		reactor_post(control_reactor(req->queue->target), &shard->drained);
 	}
@@ -315,18 +320,39 @@ void nvmf_req_execute(struct nvmf_req *req)
 		req->cmd->execute(req);
 }
 
-static void account(struct nvmf_req *req, uint16_t status)
+static void account_payload(struct nvmf_req *req, uint16_t status)
 {
 	struct stage_account *a = &shard_of(req)->account[req->dir - 1];
+	uint64_t ns;
 
 	if (status) {
-		/* on a queue that closes, nobody is told, and the host sends it again elsewhere */
-		if (req->queue->state == QUEUE_LIVE)
-			counter_add(&a->errors, 1);
+		counter_add(&a->errors, 1);
 		return;
 	}
+	ns = reactor_now_ns(req->queue->reactor) - req->since_ns;
 	counter_add(&a->commands, 1);
 	counter_add(&a->bytes[req->place], req->len);
+	counter_add(&a->latency_ns, ns);
+	counter_add(&a->latency[latency_class(ns)], 1);
+}
+
+static void account(struct nvmf_req *req, uint16_t status)
+{
+	const struct nvmf_queue *q = req->queue;
+	struct reactor_account *a = &q->target->account[q->reactor->opts.index];
+	bool fabrics = req->sqe->opcode == OP_FABRICS;
+	enum queue_kind kind = fabrics       ? QUEUE_KIND_FABRICS
+			       : is_admin(q) ? QUEUE_KIND_ADMIN
+					     : QUEUE_KIND_IO;
+
+	/* on a queue that closes, nobody is told, and the host sends it again elsewhere */
+	if (status && q->state == QUEUE_CLOSING)
+		return;
+	counter_add(&a->commands[kind][fabrics ? req->sqe->fctype : req->sqe->opcode], 1);
+	if (status)
+		counter_add(&a->failures[status & 0x7ff], 1);
+	if (req->ns && req->dir != DATA_NONE)
+		account_payload(req, status);
 }
 
 void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
@@ -343,8 +369,7 @@ void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
 	cqe->sqid = put16(0); /* reserved on fabrics: one SQ and CQ a connection */
 	cqe->cid = req->sqe->cid;
 	cqe->status = put16((uint16_t)(told << 1));
-	if (req->ns && req->dir != DATA_NONE)
-		account(req, status);
+	account(req, status);
 	q->ops->respond(req);
 	if (partner)
 		fused_go_on(partner, status);

@@ -104,6 +104,7 @@ static bool within_limits(const struct nvmf_queue *q, const struct nvmf_connect_
 	    (!conf->host_queues || u.queues <= conf->host_queues) &&
 	    (!conf->host_queue_memory || u.memory <= conf->host_queue_memory))
 		return true;
+	q->target->events.connects_refused[REFUSED_LIMIT]++;
 	log_event(JOURNAL_HOST_REFUSED,
 		  LOG_FIELDS(.hostnqn = data->hostnqn, .peer = q->remote_address),
 		  "host %s from %s has reached its limit of %s", data->hostnqn, q->remote_address,
@@ -215,6 +216,7 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 	/* No DNR: with it a host that reconnects while we are being reconfigured gives up for good.
 	 */
 	if (!s || !subsystem_on_port(s, q->port.id)) {
+		q->target->events.connects_refused[REFUSED_SUBSYSTEM]++;
 		if (refused_first(q->target, data->hostnqn, q->remote_address))
 			log_event(
 				JOURNAL_HOST_REFUSED,
@@ -226,6 +228,7 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 		       (uint16_t)~NVME_DNR;
 	}
 	if (!subsystem_allows(s, data->hostnqn)) {
+		q->target->events.connects_refused[REFUSED_HOST]++;
 		if (refused_first(q->target, data->hostnqn, q->remote_address))
 			log_event(JOURNAL_HOST_REFUSED,
 				  LOG_FIELDS(.hostnqn = data->hostnqn, .peer = q->remote_address,

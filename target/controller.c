@@ -139,16 +139,18 @@ static void on_kato(struct ev_loop *loop, ev_timer *w, int revents)
 		return;
 	}
 	ev_timer_stop(loop, w);
-	if (c->kato_ms)
+	if (c->kato_ms) {
+		c->target->events.keep_alive_expirations++;
 		log_event(JOURNAL_HOST_SILENT,
 			  LOG_FIELDS(.hostnqn = c->hostnqn, .peer = c->admin->remote_address,
 				     .nqn = c->subsys->nqn, .cntlid = c->cntlid),
 			  "controller %u: host %s was silent for %u ms (keep alive), disconnecting",
 			  c->cntlid, c->hostnqn, c->kato_ms);
-	else
+	} else {
 		log_peer(LOG_LEVEL_INFO, c->admin->remote_address,
 			 "controller %u: host %s asked nothing for %d s, disconnecting", c->cntlid,
 			 c->hostnqn, DISCOVERY_IDLE_S);
+	}
 	c->csts |= CSTS_CFS;
 	controller_disconnect(c);
 }
@@ -196,6 +198,7 @@ int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char 
 	c->kato_timer.data = c;
 	c->refs = 1;
 	LIST_INSERT_HEAD(&s->controllers, c, entry);
+	s->ncreated++;
 	restart_changed(t);
 	*ret_ctrl = c;
 	return 0;
@@ -306,6 +309,7 @@ static void on_connect_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 	(void)loop;
 	(void)revents;
 	reactor_timer_stop(q->reactor, w);
+	__atomic_fetch_add(&q->target->events.connect_timeouts, 1, __ATOMIC_RELAXED);
 	log_peer(LOG_LEVEL_WARNING, q->remote_address,
 		 "connection from %s sent no Connect command in %d s, disconnecting",
 		 q->remote_address, CONNECT_TIMEOUT_S);

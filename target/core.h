@@ -4,6 +4,7 @@
 #ifndef TARGET_CORE_H
 #define TARGET_CORE_H
 
+#include "target/account.h"
 #include "target/admin.h"
 #include "target/ana.h"
 #include "target/backend.h"
@@ -23,24 +24,6 @@
 #define DISCOVERY_IDLE_S  120             /* without keep alive: Base 2.1, 3.1.3.3 */
 #define CAP_TIMEOUT_500MS 30
 
-/* Counters: each is written by one thread and read by any. */
-static inline void counter_add(uint64_t *counter, uint64_t n)
-{
-	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t counter_read(const uint64_t *counter)
-{
-	return __atomic_load_n(counter, __ATOMIC_RELAXED);
-}
-
-/* What was staged where; in a direction's order of enum data_dir minus one. */
-struct stage_account {
-	uint64_t bytes[STAGE_NPLACES];
-	uint64_t commands;
-	uint64_t errors;
-};
-
 /*
  * reactor-local: a namespace as one reactor uses it
  *
@@ -51,10 +34,11 @@ struct ns_shard {
 	struct stage_client stage;
 	struct stage_account account[2]; /* [dir - 1] */
 	uint32_t failed; /* atomic: CMBs that an I/O failed in; the control thread takes them */
-	uint32_t in_flight[2];
+	uint32_t in_flight[2]; /* atomic: others look on */
 	uint8_t phase;
 	bool draining;                /* in_flight[!phase] falls to 0: tell */
 	bool write_protected;         /* a copy of the namespace's */
+	uint64_t resv_conflicts;      /* commands that a reservation refused */
 	struct range_lock *lock;      /* NULL: no blocks are locked */
 	const struct resv_view *resv; /* NULL: nobody holds a reservation */
 	struct nvmf_req_list parked;  /* commands that wait for the lock */
@@ -150,6 +134,7 @@ struct subsystem {
 	size_t nnamespaces;
 	struct ana_ports ana; /* of each port; none of the discovery subsystem's */
 	LIST_HEAD(controller_list, controller) controllers;
+	uint64_t ncreated; /* controllers, ever */
 };
 
 /* control thread: admin queues are served there, and I/O queues come and go by message */
@@ -217,6 +202,8 @@ struct target {
 	size_t nsubsystems;
 	uint32_t mdts_len; /* bytes */
 	struct works *works[REACTORS_MAX];
+	struct reactor_account *account; /* [reactor] */
+	struct target_events events;
 	struct health_desk health;
 	uint64_t discovery_genctr; /* of controllers to come; see discovery.c */
 	uint16_t next_cntlid;
@@ -528,9 +515,16 @@ void io_queue_gone(struct controller *c);
  * in host memory; false: complete the command. */
 bool io_retry_in_host_memory(struct nvmf_req *req, int err);
 
-/* account.c: the sum of all reactors. Any thread. */
+/* account.c: sums of all reactors. Control thread, where namespaces come and go. */
 void namespace_account(const struct target *t, const struct namespace *ns, enum data_dir dir,
 		       struct stage_account *ret);
+/* Commands of any kind that are in flight on it now. */
+uint32_t namespace_in_flight(const struct target *t, const struct namespace *ns);
+/* Commands that its reservations refused. */
+uint64_t namespace_resv_conflicts(const struct target *t, const struct namespace *ns);
+uint64_t target_commands(const struct target *t, enum queue_kind kind, uint8_t opcode);
+/* @status: type and code, without DNR and the like. */
+uint64_t target_failures(const struct target *t, uint16_t status);
 
 /* subsystem.c: the worker is there from the first time on. Return: 0 or negative errno. */
 __attribute__((warn_unused_result)) int target_start_worker(struct target *t);

@@ -432,6 +432,7 @@ static bool note_loss(struct namespace *ns)
 	if (backend_lost(b) || !b->ops->gone(b))
 		return false;
 	__atomic_store_n(&b->lost, true, __ATOMIC_RELAXED);
+	ns->target->events.devices_lost++;
 	log_event(JOURNAL_NS_LOST, FIELDS_OF(ns),
 		  "namespace %u of %s: %s is gone; it is inaccessible (ANA) until it is back",
 		  ns->nsid, ns->subsys->nqn, ns->conf->device);

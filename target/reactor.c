@@ -108,8 +108,11 @@ static void submit(struct reactor *r)
 static unsigned int one_round(struct reactor *r)
 {
 	struct poller *p;
-	unsigned int n = reap(&r->ring) + poll_drives(r) + serve_wide(r);
+	unsigned int n;
 
+	reactor_tick(r);
+	n = reap(&r->ring) + poll_drives(r) + serve_wide(r);
+	reactor_tick(r);
 	if (__atomic_load_n(&r->has_messages, __ATOMIC_RELAXED))
 		n += reactor_run_messages(r);
 	LIST_FOREACH (p, &r->pollers, entry)

@@ -29,6 +29,7 @@
 #include <semaphore.h>
 #include <stdbool.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #define FILES_MAX    1024 /* kept by the ring: one a namespace */
 #define REACTORS_MAX 33   /* the control thread's and 32 for I/O */
@@ -95,6 +96,7 @@ struct reactor {
 	struct provider_set *set;  /* its share of the CMBs; set and owned by main() */
 	struct slot_domain domain; /* its slots */
 	uint64_t work;             /* atomic, see reactor_work() */
+	uint64_t now_ns;           /* see reactor_now_ns(); 0: not known */
 	/* private: */
 	pthread_t thread;
 	sem_t started;
@@ -150,6 +152,24 @@ void reactor_set_poll(struct reactor *r, uint64_t ns);
 static inline uint64_t reactor_work(const struct reactor *r)
 {
 	return __atomic_load_n(&r->work, __ATOMIC_RELAXED);
+}
+
+/** reactor_tick() - the clock is to be read anew: something arrived. Reactor-local. */
+static inline void reactor_tick(struct reactor *r)
+{
+	r->now_ns = 0;
+}
+
+/** reactor_now_ns() - CLOCK_MONOTONIC, as of when somebody asked first since reactor_tick(): what
+ * is handled in one batch shares one reading. Reactor-local. */
+static inline uint64_t reactor_now_ns(struct reactor *r)
+{
+	struct timespec t;
+
+	if (r->now_ns)
+		return r->now_ns;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return r->now_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 /** reactor_run_messages() - those that are there now; what they post in turn waits for the next

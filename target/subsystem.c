@@ -98,6 +98,17 @@ static void close_subsystem(struct subsystem *s)
 /* ---- life --------------------------------------------------------------------------------------
  */
 
+static int create_account(struct target *t)
+{
+	size_t len = t->reactors->n * sizeof(*t->account);
+
+	t->account = aligned_alloc(_Alignof(struct reactor_account), len);
+	if (!t->account)
+		return -ENOMEM;
+	memset(t->account, 0, len);
+	return 0;
+}
+
 int target_create(const struct config *c, const struct reactors *reactors,
 		  const struct topology *topo, struct target **ret_target, struct config_diag *diag)
 {
@@ -120,6 +131,8 @@ int target_create(const struct config *c, const struct reactors *reactors,
 	err = restart_load(t);
 	if (!err)
 		err = open_discovery(t);
+	if (!err)
+		err = create_account(t);
 	for (unsigned int i = 0; i < reactors->n && !err; i++)
 		err = works_create(&t->works[i]);
 	if (!err)
@@ -147,6 +160,7 @@ void target_destroy(struct target *t)
 		close_subsystem(t->subsystems[i]);
 	for (unsigned int i = 0; i < t->reactors->n; i++)
 		works_destroy(t->works[i]);
+	free(t->account);
 	for (size_t i = 0; i < t->nold_confs; i++)
 		config_free(t->old_confs[i]);
 	free(t->old_confs);

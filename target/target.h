@@ -55,7 +55,8 @@ struct nvmf_req {
 	const struct command *cmd;
 	struct namespace *ns; /* NULL for commands without one */
 	enum data_dir dir;
-	uint32_t len; /* bytes of payload */
+	uint32_t len;      /* bytes of payload */
+	uint64_t since_ns; /* when it came, if it has a namespace: reactor_now_ns() */
 
 	/* set by the transport before nvmf_req_execute() */
 	uint8_t *data; /* len bytes of staged memory */

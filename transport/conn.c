@@ -55,7 +55,7 @@ static enum nvme_rdma_cm_status check_request(const struct listener *l,
 	return CM_OK;
 }
 
-static const char *cm_status_text(enum nvme_rdma_cm_status status)
+const char *cm_status_text(enum nvme_rdma_cm_status status)
 {
 	static const char *const text[] = {
 		[CM_INVALID_LENGTH] = "private data too short",
@@ -283,20 +283,21 @@ static void address_text(const struct sockaddr *addr, char *buf, size_t len)
 			  (socklen_t)len);
 }
 
-static void say_no(struct rdma_cm_id *id, enum nvme_rdma_cm_status status)
+static void say_no(struct transport *tr, struct rdma_cm_id *id, enum nvme_rdma_cm_status status)
 {
 	struct nvme_rdma_cm_reject answer = { .status = put16((uint16_t)status) };
 	char from[64] = "?";
 
+	tr->nrejected[status]++;
 	address_text(rdma_get_peer_addr(id), from, sizeof(from));
 	log_event(JOURNAL_HOST_REFUSED, LOG_FIELDS(.peer = from), "connection from %s rejected: %s",
 		  from, cm_status_text(status));
 	(void)rdma_reject(id, &answer, sizeof(answer));
 }
 
-static void reject(struct rdma_cm_id *id, enum nvme_rdma_cm_status status)
+static void reject(struct transport *tr, struct rdma_cm_id *id, enum nvme_rdma_cm_status status)
 {
-	say_no(id, status);
+	say_no(tr, id, status);
 	rdma_destroy_id(id);
 }
 
@@ -434,6 +435,7 @@ static void take_apart(struct conn *c)
 /* Never adopted: nothing is in flight but posted receives, which go with the QP. */
 static void abandon(struct conn *c)
 {
+	struct transport *tr = c->transport;
 	struct rdma_cm_id *id = c->id;
 
 	if (id->qp)
@@ -441,7 +443,7 @@ static void abandon(struct conn *c)
 	c->id = NULL;
 	take_apart(c);
 	free(c);
-	reject(id, CM_NO_RESOURCES);
+	reject(tr, id, CM_NO_RESOURCES);
 }
 
 void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_conn_param *param)
@@ -453,7 +455,7 @@ void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_c
 	if (status == CM_OK)
 		status = check_request(l, &req, param);
 	if (status != CM_OK) {
-		reject(id, status);
+		reject(l->transport, id, status);
 		return;
 	}
 
@@ -461,7 +463,7 @@ void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_c
 
 	if (!c || find_lane(c)) {
 		free(c);
-		reject(id, CM_NO_RESOURCES);
+		reject(l->transport, id, CM_NO_RESOURCES);
 		return;
 	}
 	id->context = c;
@@ -483,10 +485,11 @@ void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_c
 	if (err) {
 		log_peer(LOG_LEVEL_ERROR, c->nvmf.remote_address, "connection from %s: %s",
 			 c->nvmf.remote_address, strerror(-err));
-		say_no(id, CM_NO_RESOURCES);
+		say_no(l->transport, id, CM_NO_RESOURCES);
 		nvmf_queue_disconnect(&c->nvmf);
 		return;
 	}
+	l->transport->naccepted++;
 	/* The path MTU is known only now. Capsules wait for ESTABLISHED, which finds the verdict
 	 * ready. */
 	rnic_prove(c->lane->rnic, c->path_mtu);

@@ -15,11 +15,13 @@
 #define ADMIN_STAGING  (8u << 20) /* where the control thread serves no I/O: log pages, proofs */
 #define ADMIN_WINDOW   (64u << 20)
 
-static unsigned int poll_cq(struct cq *q)
+static unsigned int poll_cq(struct lane *l, struct cq *q)
 {
 	struct ibv_wc wc[POLL_BATCH];
 	int n = ibv_poll_cq(q->cq, POLL_BATCH, wc);
 
+	if (n > 0)
+		reactor_tick(l->reactor);
 	for (int i = 0; i < n; i++) {
 		struct wr *wr = (void *)(uintptr_t)wc[i].wr_id;
 
@@ -36,11 +38,12 @@ static struct lane *lane_of(struct poller *p)
 /* What is out first: it makes room for what comes in. */
 static unsigned int lane_poll(struct poller *p)
 {
+	struct lane *l = lane_of(p);
 	struct cq_pair *q;
 	unsigned int n = 0;
 
-	LIST_FOREACH (q, &lane_of(p)->cqs, entry)
-		n += poll_cq(&q->send) + poll_cq(&q->recv);
+	LIST_FOREACH (q, &l->cqs, entry)
+		n += poll_cq(l, &q->send) + poll_cq(l, &q->recv);
 	return n;
 }
 
@@ -136,13 +139,13 @@ void lane_add_conn(struct lane *l, struct conn *c)
 /* No completion of @c's receives is left in its queue. */
 void lane_drain_recvs(struct conn *c)
 {
-	while (poll_cq(&c->cqs->recv))
+	while (poll_cq(c->lane, &c->cqs->recv))
 		;
 }
 
 void lane_drain_sends(struct conn *c)
 {
-	while (poll_cq(&c->cqs->send))
+	while (poll_cq(c->lane, &c->cqs->send))
 		;
 }
 

@@ -42,6 +42,7 @@ enum nvme_rdma_cm_status {
 	CM_INVALID_IRD = 7,
 	CM_INVALID_ORD = 8,
 	CM_INVALID_CNTLID = 9,
+	CM_NSTATUSES,
 };
 
 #endif

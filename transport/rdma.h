@@ -245,6 +245,7 @@ struct transport {
 	uint64_t work_seen[REACTORS_MAX];
 	size_t mem_used; /* of all connections' queues, at most */
 	unsigned int nconns;
+	uint64_t naccepted, nrejected[CM_NSTATUSES]; /* connections, ever */
 	LIST_HEAD(rnic_list, rnic) rnics;
 	LIST_HEAD(conn_list, conn) conns;
 };
@@ -279,6 +280,7 @@ void lane_give_spare(struct lane *l, struct slot *slot);
 /* conn.c */
 enum nvme_rdma_cm_status cm_parse_request(const void *data, size_t len,
 					  struct nvme_rdma_cm_request *ret);
+const char *cm_status_text(enum nvme_rdma_cm_status status);
 void conn_request(struct listener *l, struct rdma_cm_id *id,
 		  const struct rdma_conn_param *param); /* control */
 void conn_established(struct conn *c);                  /* control */

@@ -481,7 +481,7 @@ static bool post_flush(struct request *req, const uint8_t *last)
 	if (!lane_can_flush(l) || ibv_post_send(l->flush.near, &wr, &bad))
 		return false;
 	l->flush_out++;
-	l->rdma_flushes++;
+	counter_add(&l->rdma_flushes, 1);
 	return true;
 }
 
@@ -493,7 +493,7 @@ static void flush(struct request *req)
 	set_state(req, REQ_FLUSHING);
 	if (req->conn->transport->cmb_flush == CONFIG_FLUSH_RDMA_READ && post_flush(req, last))
 		return;
-	req->conn->lane->cpu_flushes++;
+	counter_add(&req->conn->lane->cpu_flushes, 1);
 	if (provider_peek(req->slot->cache->provider, last, bytes, FLUSH_LEN))
 		flush_failed(req);
 	else
@@ -731,7 +731,7 @@ static void bounce_in_capsule(struct request *req)
 		return;
 	memcpy(req->bounce, req->nvmf.data, req->nvmf.len);
 	req->nvmf.data = req->bounce;
-	recv->lane->bounced++;
+	counter_add(&recv->lane->bounced, 1);
 	done_with_recv(req);
 }
 

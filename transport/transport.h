@@ -112,4 +112,57 @@ void transport_destroy(struct transport *tr);
  * the windows' counters. */
 void transport_print_staging(const struct transport *tr, FILE *out);
 
+/* ---- what is in use, and what was counted: for monitoring. Control thread; nothing waits. -------
+ */
+
+struct transport_usage {
+	unsigned int admin_queues, io_queues; /* connections now */
+	uint64_t memory, memory_max;          /* bytes that their queues may come to need */
+	uint64_t accepted;                    /* connections, ever */
+};
+void transport_usage(const struct transport *tr, struct transport_usage *ret);
+
+/** transport_rejected() - connections that were rejected for reason @i, and the reason in words.
+ * Return: false: there is no such reason; they are numbered from 0. */
+bool transport_rejected(const struct transport *tr, unsigned int i, const char **ret_reason,
+			uint64_t *ret_n);
+
+struct transport_port_usage {
+	unsigned int id;
+	const char *address, *service;
+	bool listens;
+};
+
+/** transport_port_usage() - of port @i, from 0. Return: false: there are no more. */
+bool transport_port_usage(const struct transport *tr, size_t i, struct transport_port_usage *ret);
+
+/* Of one RNIC, summed over the reactors. */
+struct transport_rnic_usage {
+	const char *name; /* "mlx5_0" */
+	unsigned int connections;
+	bool has_odp;
+	struct transport_window_usage {
+		uint64_t size, linked; /* bytes */
+		uint64_t full;         /* ranges that found no room, ever */
+	} odp, pinned;
+	uint64_t in_capsule_copies; /* to free a shared receive, ever */
+	uint64_t flushes;           /* reads-back of a CMB, ever */
+};
+
+/** transport_rnic_usage() - of RNIC @i, from 0. Return: false: there are no more. */
+bool transport_rnic_usage(const struct transport *tr, unsigned int i,
+			  struct transport_rnic_usage *ret);
+
+/* The slots of one RNIC in one provider, summed over the reactors. */
+struct transport_cache_usage {
+	const char *provider; /* a BDF, or "host" */
+	uint64_t taken;       /* slots that are out now */
+	struct slot_stats stats;
+};
+
+/** transport_cache_usage() - provider @p of RNIC @i: an index, or PROVIDER_MAX for host memory.
+ * Return: false: the RNIC does not stage there. */
+bool transport_cache_usage(const struct transport *tr, unsigned int i, unsigned int p,
+			   struct transport_cache_usage *ret);
+
 #endif

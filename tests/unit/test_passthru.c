@@ -385,6 +385,7 @@ END_TEST
 static struct reactors reactors;
 static struct provider_set no_cmb;
 static struct target target;
+static struct reactor_account accounts[2];
 static struct config conf = { .max_transfer_len = 131072 };
 static struct config_port port = { .id = 1, .queue_depth = 128 };
 static struct config_subsystem sub_conf = { .nqn = "nqn.2026-11.org.example:p",
@@ -464,7 +465,9 @@ static void setup(void)
 	ck_assert_int_eq(reactor_create(&opts, &reactors.r[0]), 0);
 	reactors.r[0]->set = &no_cmb;
 	ck_assert_int_eq(reactor_enable_wide(reactors.r[0]), 0);
-	target = (struct target){ .conf = &conf, .reactors = &reactors, .mdts_len = 131072 };
+	target = (struct target){
+		.conf = &conf, .reactors = &reactors, .account = accounts, .mdts_len = 131072
+	};
 	p->target = &target;
 	p->subsys = &subsys;
 	p->mdts_len = 65536;

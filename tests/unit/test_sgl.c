@@ -635,7 +635,9 @@ bool lane_can_flush(struct lane *l)
 static const struct command command = { .name = "test", .execute = executed };
 static struct config no_flush;
 static struct transport transport = { .conf = &no_flush };
-static struct target no_target;
+static struct reactor_account account;
+static struct target no_target = { .account = &account };
+static struct reactor reactor;
 
 static void setup(void)
 {
@@ -643,18 +645,19 @@ static void setup(void)
 	verbs = (struct ibv_context){ .ops.post_send = post_send };
 	lane = (struct lane){ 0 };
 	cqs = (struct cq_pair){ 0 };
-	conn = (struct conn){
-		.nvmf = { .ops = &conn_queue_ops, .target = &no_target, .state = QUEUE_LIVE },
-		.transport = &transport,
-		.lane = &lane,
-		.id = &id,
-		.state = CONN_LIVE,
-		.send_inline = true,
-		.depth = NREQS,
-		.cqs = &cqs,
-		.nreqs = NREQS,
-		.nfree_wrs = PIECE_WRS
-	};
+	conn = (struct conn){ .nvmf = { .ops = &conn_queue_ops,
+					.target = &no_target,
+					.reactor = &reactor,
+					.state = QUEUE_LIVE },
+			      .transport = &transport,
+			      .lane = &lane,
+			      .id = &id,
+			      .state = CONN_LIVE,
+			      .send_inline = true,
+			      .depth = NREQS,
+			      .cqs = &cqs,
+			      .nreqs = NREQS,
+			      .nfree_wrs = PIECE_WRS };
 	STAILQ_INIT(&conn.free_reqs);
 	STAILQ_INIT(&conn.wr_waiters);
 	STAILQ_INIT(&conn.pending);
