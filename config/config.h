@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #define CONFIG_NQN_MAX       223 /* bytes, without the NUL: NVMe Base 2.1, 4.5 */
 #define CONFIG_SERIAL_MAX    20  /* Identify Controller SN */
@@ -182,6 +183,7 @@ struct config {
 	const char
 		*discovery_nqn; /* of the discovery service, beside the well-known one; or NULL */
 	const char *control_socket; /* absolute path */
+	const char *metrics;        /* "127.0.0.1:9748": where they are served; or "off" */
 	const char *state_dir;      /* what outlives the daemon; made when it is needed */
 	uint32_t stop_timeout_ms;   /* half of it for commands, half for connections */
 	struct config_port *ports;
@@ -233,6 +235,15 @@ int config_cpus(const char *list, int *ret, unsigned int most);
 /** config_forget_keys() - wipe the secrets of @c, which is not in force any more: no host is known.
  * NULL is fine. */
 void config_forget_keys(struct config *c);
+
+/**
+ * config_endpoint() - read "127.0.0.1:9748" or "[::1]:9748": a numeric address, wildcard too, and a
+ * port. Return: 0, or -EINVAL: it is none.
+ */
+int config_endpoint(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len);
+
+/** config_is_utf8() - is it UTF-8 without control characters? */
+bool config_is_utf8(const char *text);
 
 /** config_host() - what is known of the host @nqn, or NULL. */
 const struct config_host *config_host(const struct config *c, const char *nqn);

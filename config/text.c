@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,11 @@ static const char *utf8_wrong(const char *text)
 		text += len;
 	}
 	return NULL;
+}
+
+bool config_is_utf8(const char *text)
+{
+	return !utf8_wrong(text);
 }
 
 /* "yyyy-mm." */
@@ -168,6 +174,48 @@ const char *address_wrong(const char *text)
 		return scope ? scope_wrong(scope)
 			     : "a link-local address needs \"%\" and interface";
 	return scope ? "only a link-local address takes \"%\" and interface" : NULL;
+}
+
+int config_endpoint(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+				  .ai_socktype = SOCK_STREAM },
+			*info;
+	const char *colon = strrchr(text, ':'), *from = text, *to = colon;
+	char host[64];
+
+	if (!colon)
+		return -EINVAL;
+	if (*text == '[') {
+		if (colon == text || *--to != ']')
+			return -EINVAL;
+		from++;
+		hints.ai_family = AF_INET6;
+	} else {
+		hints.ai_family = AF_INET;
+	}
+	if (to <= from || (size_t)(to - from) >= sizeof(host))
+		return -EINVAL;
+	memcpy(host, from, (size_t)(to - from));
+	host[to - from] = '\0';
+	if (address_wrong(host) || colon[1] < '1' || colon[1] > '9' ||
+	    strlen(colon + 1) != strspn(colon + 1, "0123456789") || strlen(colon + 1) > 5 ||
+	    atoi(colon + 1) > UINT16_MAX || getaddrinfo(host, colon + 1, &hints, &info))
+		return -EINVAL;
+	memcpy(ret, info->ai_addr, info->ai_addrlen);
+	*ret_len = info->ai_addrlen;
+	freeaddrinfo(info);
+	return 0;
+}
+
+const char *endpoint_wrong(const char *text)
+{
+	struct sockaddr_storage addr;
+	socklen_t len;
+
+	return strcmp(text, "off") == 0 || config_endpoint(text, &addr, &len) == 0
+		       ? NULL
+		       : "it is neither a numeric address with a port nor \"off\"";
 }
 
 static bool ends_with(const char *text, const char *end)

@@ -29,6 +29,9 @@ const char *folder_wrong(const char *text);
 /* An NVMe controller: its device, as device_wrong(), or its PCI address as in "0000:03:00.0". */
 const char *controller_wrong(const char *text);
 
+/* "off", or a numeric address and a port as in "127.0.0.1:9748" and "[::1]:9748". */
+const char *endpoint_wrong(const char *text);
+
 /* Identify Controller SN and MN. */
 const char *ascii_wrong(const char *text);
 

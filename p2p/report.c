@@ -63,6 +63,16 @@ static const char *text_of(struct json_object *row, const char *key)
 	return json_object_object_get_ex(row, key, &value) ? json_object_get_string(value) : "";
 }
 
+size_t report_nrows(const struct report *r)
+{
+	return json_object_array_length(r->rows);
+}
+
+const char *report_text(const struct report *r, size_t i, const char *key)
+{
+	return text_of(json_object_array_get_idx(r->rows, i), key);
+}
+
 static void print_table(const struct report *r, FILE *out)
 {
 	static const struct {

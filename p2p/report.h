@@ -30,6 +30,12 @@ void report_add(struct report *r, const struct report_row *row);
 /** report_print() - to @out; as a JSON array of objects if @json. */
 void report_print(const struct report *r, bool json, FILE *out);
 
+/** report_nrows() - how many there are. */
+size_t report_nrows(const struct report *r);
+
+/** report_text() - what row @i has under @key, as in the JSON; "" if nothing. */
+const char *report_text(const struct report *r, size_t i, const char *key);
+
 /** report_destroy() - NULL is fine. */
 void report_destroy(struct report *r);
 

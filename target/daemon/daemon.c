@@ -3,6 +3,7 @@
 
 #include "p2p/hotplug.h"
 #include "target/daemon/control.h"
+#include "target/daemon/metrics.h"
 #include "target/log.h"
 #include "target/target.h"
 #include "transport/transport.h"
@@ -202,6 +203,12 @@ int daemon_run(struct daemon *d)
 		config_diag_print(&diag, stderr);
 		return EXIT_FAILED;
 	}
+	d->reloads.done_at = now_s();
+	d->metrics = metrics_create(d);
+	if (!d->metrics || metrics_listen(d->metrics, d->conf->metrics)) {
+		log_error("metrics: no memory");
+		return EXIT_FAILED;
+	}
 	/* last: a host that comes too early may be told something that makes it give up */
 	service_busy(d, BUSY_S);
 	transport_listen(d->transport);
@@ -216,6 +223,7 @@ int daemon_run(struct daemon *d)
 
 void daemon_finish(struct daemon *d)
 {
+	metrics_destroy(d->metrics);
 	control_destroy(d->control);
 	/* connections that did not end hold memory that the drive or the RNIC may still write:
 	 * leave all as it is, the kernel takes it apart in the right order */

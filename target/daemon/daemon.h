@@ -17,6 +17,7 @@
 
 struct control;
 struct hotplug;
+struct metrics;
 struct report;
 struct target;
 struct transport;
@@ -32,6 +33,12 @@ struct daemon {
 	struct transport *transport;
 	struct control *control;
 	struct hotplug *hotplug;
+	struct metrics *metrics;
+	struct reload_counts {
+		uint64_t done, refused;
+		double done_at; /* seconds since 1970: the start, or the last that was done */
+		bool last_refused;
+	} reloads;
 	struct service service;
 	enum stop_phase {
 		STOP_NOT,

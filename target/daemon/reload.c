@@ -91,6 +91,20 @@ static int reload(struct daemon *d, struct config_diag *diag)
 	return err;
 }
 
+static void count(struct daemon *d, int err)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	d->reloads.last_refused = err;
+	if (err) {
+		d->reloads.refused++;
+	} else {
+		d->reloads.done++;
+		d->reloads.done_at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+	}
+}
+
 int daemon_reload(struct daemon *d, struct config_diag *diag)
 {
 	int err;
@@ -108,6 +122,7 @@ int daemon_reload(struct daemon *d, struct config_diag *diag)
 	} else {
 		log_event(JOURNAL_RELOADED, NULL, "configuration reloaded");
 	}
+	count(d, err);
 	tell_end(d, err, diag);
 	return err;
 }

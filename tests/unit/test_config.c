@@ -405,6 +405,17 @@ static const struct wrong {
 	{ 1, "discovery_nqn\" is \"nqn.2014-08.org.nvmexpress.discovery\": it is the discovery", "nqn.yyyy-mm", "daemon = { discovery_nqn = \"nqn.2014-08.org.nvmexpress.discovery\"; };" },
 	{ 2, "subsystem nqn nqn.2024-01.org.example:a is given twice, first at ", "its own nqn", PORT SUB "daemon = { discovery_nqn = \"nqn.2024-01.org.example:a\"; };" },
 	{ 1, "control_socket\" is \"control\": it is not an absolute path", "/run/nvmf-p2pd/control", "daemon = { control_socket = \"control\"; };" },
+	{ 1, "metrics\" is \"9748\": it is neither a numeric address with a port nor", "[::1]:9748", "daemon = { metrics = \"9748\"; };" },
+	{ 1, "metrics\" is \"localhost:9748\": it is neither", "127.0.0.1:9748", "daemon = { metrics = \"localhost:9748\"; };" },
+	{ 1, "metrics\" is \"::1:9748\": it is neither", "[::1]:9748", "daemon = { metrics = \"::1:9748\"; };" },
+	{ 1, "metrics\" is \"[127.0.0.1]:9748\": it is neither", "127.0.0.1:9748", "daemon = { metrics = \"[127.0.0.1]:9748\"; };" },
+	{ 1, "metrics\" is \"[::1]\": it is neither", "[::1]:9748", "daemon = { metrics = \"[::1]\"; };" },
+	{ 1, "metrics\" is \"127.0.0.1:\": it is neither", "127.0.0.1:9748", "daemon = { metrics = \"127.0.0.1:\"; };" },
+	{ 1, "metrics\" is \"127.0.0.1:0\": it is neither", "127.0.0.1:9748", "daemon = { metrics = \"127.0.0.1:0\"; };" },
+	{ 1, "metrics\" is \"127.0.0.1:65536\": it is neither", "127.0.0.1:9748", "daemon = { metrics = \"127.0.0.1:65536\"; };" },
+	{ 1, "metrics\" is \"127.0.0.1:97 \": it is neither", "127.0.0.1:9748", "daemon = { metrics = \"127.0.0.1:97 \"; };" },
+	{ 1, "metrics\" is \"[fe80::1]:9748\": it is neither", "[::1]:9748", "daemon = { metrics = \"[fe80::1]:9748\"; };" },
+	{ 1, "metrics\" is \"]:9748\": it is neither", "[::1]:9748", "daemon = { metrics = \"]:9748\"; };" },
 	{ 1, "this referral has no \"address\"", "numeric IPv4", "referrals = ( { service = 1; } );" },
 	{ 1, "address\" is \"0.0.0.0\": nobody can connect to a wildcard", "numeric", "referrals = ( { address = \"0.0.0.0\"; } );" },
 	{ 1, "address\" is \"0::0\": nobody can connect to a wildcard", "numeric", "referrals = ( { address = \"0::0\"; } );" },
@@ -484,7 +495,9 @@ static const char *const goods[] = {
 	PORT NS("{ nsid = 1024; device = \"/a\"; cmb = \"require\"; uuid = \"6F1E0F5C-3F0A-4A35-9D0E-3F7C3F1C2B11\"; ana_group = 128; }"),
 	"ports = ( { id = 1; address = \"::\"; ana_groups = ( { id = 1; state = \"change\"; }, { id = 128; state = \"persistent-loss\"; } ); } );" SUB
 	"referrals = ( { address = \"192.0.2.9\"; }, { address = \"192.0.2.9\"; service = 1; nqn = \"" NQN_223 "\"; port_id = 65535; ports = ( 1 ); } );"
-	"daemon = { discovery_nqn = \"nqn.2024-01.org.example:d\"; control_socket = \"/c\"; };",
+	"daemon = { discovery_nqn = \"nqn.2024-01.org.example:d\"; control_socket = \"/c\"; metrics = \"off\"; };",
+	PORT SUB "daemon = { metrics = \"127.0.0.1:1\"; };", PORT SUB "daemon = { metrics = \"[::1]:65535\"; };",
+	PORT SUB "daemon = { metrics = \"0.0.0.0:9748\"; };", PORT SUB "daemon = { metrics = \"[::]:9748\"; };",
 };
 /* clang-format on */
 
@@ -617,6 +630,7 @@ static void same_model(const struct config *a, const struct config *b)
 		same_port(&a->ports[i], &b->ports[i]);
 	same_text(a->discovery_nqn, b->discovery_nqn);
 	same_text(a->control_socket, b->control_socket);
+	same_text(a->metrics, b->metrics);
 	ck_assert_uint_eq(a->nreferrals, b->nreferrals);
 	for (size_t i = 0; i < a->nreferrals; i++)
 		same_referral(&a->referrals[i], &b->referrals[i]);
