@@ -203,7 +203,7 @@ int daemon_run(struct daemon *d)
 		config_diag_print(&diag, stderr);
 		return EXIT_FAILED;
 	}
-	d->reloads.done_at = now_s();
+	d->reloads.done_at = ev_time();
 	d->metrics = metrics_create(d);
 	if (!d->metrics || metrics_listen(d->metrics, d->conf->metrics)) {
 		log_error("metrics: no memory");

@@ -93,15 +93,12 @@ static int reload(struct daemon *d, struct config_diag *diag)
 
 static void count(struct daemon *d, int err)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
 	d->reloads.last_refused = err;
 	if (err) {
 		d->reloads.refused++;
 	} else {
 		d->reloads.done++;
-		d->reloads.done_at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+		d->reloads.done_at = ev_time();
 	}
 }
 
