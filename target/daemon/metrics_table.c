@@ -64,6 +64,9 @@ const struct metric metric_table[] = {
 	GAUGE("namespace_usable_cmbs", NS, collect_ns_usable_cmbs,
 	      "CMBs that a namespace's drive was proved to reach; 0: its payload is staged in host memory."),
 
+	GAUGE("ana_group_state", "subsystem, port, group, state", collect_ana_state,
+	      "ANA: 1 for the state that a group is in on a port, 0 for the others; groups with namespaces, \"lost\" is that of lost devices."),
+
 	/* commands */
 	COUNTER("commands_total", "queue, command", collect_commands,
 		"Commands completed, also those that failed; queue is io, admin, or fabrics for commands of fabrics on either."),

@@ -199,6 +199,43 @@ void collect_ns_info(struct metric_out *out, const struct daemon *d)
 			     1);
 }
 
+/* Of each group that has namespaces, all states: the one it is in is 1. */
+static void add_ana_group(struct metric_out *out, const struct subsystem *s, uint16_t port_id,
+			  uint32_t group)
+{
+	enum config_ana now = ana_state(s, port_id, group);
+
+	for (enum config_ana state = 0; state < CONFIG_ANA_NSTATES; state++)
+		metric_count(out,
+			     METRIC_LABELS({ "subsystem", s->nqn },
+					   { "port", metric_number(port_id).text },
+					   { "group", group == ANA_GROUP_LOST
+							      ? "lost"
+							      : metric_number(group).text },
+					   { "state", config_ana_names[state] }),
+			     state == now);
+}
+
+static bool has_namespaces(const struct subsystem *s, uint32_t group)
+{
+	const struct namespace *ns;
+
+	FOR_EACH_NAMESPACE (s, ns)
+		if (ns->ana_group == group)
+			return true;
+	return false;
+}
+
+void collect_ana_state(struct metric_out *out, const struct daemon *d)
+{
+	const struct subsystem *s;
+
+	FOR_EACH_SUBSYSTEM(d, s)
+	for (uint32_t group = 1; group <= ANA_GROUP_MAX; group++)
+		for (size_t i = 0; i < s->nana && has_namespaces(s, group); i++)
+			add_ana_group(out, s, s->ana[i].port_id, group);
+}
+
 /* ---- commands ----------------------------------------------------------------------------------
  */
 

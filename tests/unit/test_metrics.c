@@ -273,17 +273,29 @@ END_TEST
 
 static struct daemon daemon_;
 
-static void daemon_setup(void)
+static void daemon_setup_with(unsigned int nreactors)
 {
 	struct transport_test no_test = { 0 };
 
-	setup();
+	namespaces[0].ana_group = 3;
+	setup_with(nreactors);
 	conf.connection_memory = 1 << 30;
 	daemon_ = (struct daemon){ .conf = &conf, .reactors = reactors, .target = target };
 	ck_assert_int_eq(
 		transport_create(&conf, &reactors, &topo, target, &no_test, &daemon_.transport), 0);
 	daemon_.metrics = metrics_create(&daemon_);
 	ck_assert_ptr_nonnull(daemon_.metrics);
+}
+
+static void daemon_setup(void)
+{
+	daemon_setup_with(1);
+}
+
+/* I/O queues are other threads'. */
+static void threads_setup(void)
+{
+	daemon_setup_with(3);
 }
 
 static void daemon_teardown(void)
@@ -360,6 +372,9 @@ START_TEST(commands_are_counted)
 	expect_value("nvmf_p2pd_io_queues{subsystem=\"" NQN "\"}", "1");
 	expect_value("nvmf_p2pd_host_io_queues{host=\"" HOSTNQN "\"}", "1");
 	expect_value("nvmf_p2pd_namespace_size_bytes" OF_NS "}", "1048576");
+	expect_value("nvmf_p2pd_ana_group_state{subsystem=\"" NQN
+		     "\",port=\"1\",group=\"3\",state=\"optimized\"}",
+		     "1");
 	expect_value("nvmf_p2pd_namespace_in_flight_commands" OF_NS "}", "0");
 	namespace_account(target, target->subsystems[1]->namespaces[0], DATA_C2H, &a);
 	ck_assert_uint_gt(a.latency_ns, 0);
@@ -369,6 +384,50 @@ START_TEST(commands_are_counted)
 	expect_value("nvmf_p2pd_controllers{subsystem=\"" NQN "\"}", "0");
 	expect_value("nvmf_p2pd_controllers_created_total{subsystem=\"" NQN "\"}", "1");
 	expect_value("nvmf_p2pd_namespace_commands_total" OF_NS ",direction=\"read\"}", "2");
+}
+END_TEST
+
+START_TEST(commands_in_flight_are_seen)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *q = open_io(cntlid);
+	struct exchange x = { .sqe = { .opcode = 0x02, .nsid = put32(1) } };
+
+	hand_over(q, &x, start_kept);
+	expect_value("nvmf_p2pd_namespace_in_flight_commands" OF_NS "}", "1");
+	expect_value("nvmf_p2pd_namespace_commands_total" OF_NS ",direction=\"read\"}", "0");
+	kept = NULL;
+	nvmf_req_complete(&x.req, NVME_OK);
+	expect_value("nvmf_p2pd_namespace_in_flight_commands" OF_NS "}", "0");
+	drop_queue(q);
+	drop_queue(admin);
+}
+END_TEST
+
+/* The text is made while other threads count: nothing waits, nothing is counted twice. (TSan.) */
+START_TEST(counted_by_threads_meanwhile)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid);
+	struct nvmf_queue *q[2] = { open_io_queue(cntlid, 1), open_io_queue(cntlid, 2) };
+
+	for (int i = 0; i < 50; i++) {
+		struct exchange x[2] = { { .sqe = { .opcode = 0x02, .nsid = put32(1) } },
+					 { .sqe = { .opcode = 0x02, .nsid = put32(1) } } };
+
+		hand_over(q[0], &x[0], start);
+		hand_over(q[1], &x[1], start);
+		(void)print(metric_table, metric_table_len, &daemon_);
+		ck_assert_uint_eq(await(&x[0]), NVME_OK);
+		ck_assert_uint_eq(await(&x[1]), NVME_OK);
+	}
+	expect_value("nvmf_p2pd_namespace_commands_total" OF_NS ",direction=\"read\"}", "100");
+	expect_value("nvmf_p2pd_namespace_latency_seconds_count" OF_NS ",direction=\"read\"}",
+		     "100");
+	expect_value("nvmf_p2pd_namespace_in_flight_commands" OF_NS "}", "0");
+	drop_queue(q[0]);
+	drop_queue(q[1]);
+	drop_queue(admin);
 }
 END_TEST
 
@@ -743,7 +802,7 @@ int main(int argc, char **argv)
 {
 	Suite *s = suite_create("metrics");
 	TCase *plain = tcase_create("text"), *counted = tcase_create("counters"),
-	      *server = tcase_create("server");
+	      *threads = tcase_create("threads"), *server = tcase_create("server");
 
 	if (argc > 1 && strcmp(argv[1], "doc") == 0) {
 		metrics_print_doc(metric_table, metric_table_len, stdout);
@@ -757,10 +816,14 @@ int main(int argc, char **argv)
 	suite_add_tcase(s, plain);
 	tcase_add_checked_fixture(counted, daemon_setup, daemon_teardown);
 	tcase_add_test(counted, commands_are_counted);
+	tcase_add_test(counted, commands_in_flight_are_seen);
 	tcase_add_test(counted, every_sample_is_there_once);
 	tcase_add_test(counted, refused_connects_are_counted);
 	tcase_add_test(counted, hosts_beyond_some_are_summed);
 	suite_add_tcase(s, counted);
+	tcase_add_checked_fixture(threads, threads_setup, daemon_teardown);
+	tcase_add_test(threads, counted_by_threads_meanwhile);
+	suite_add_tcase(s, threads);
 	tcase_set_timeout(server, 60);
 	tcase_add_checked_fixture(server, server_setup, daemon_teardown);
 	tcase_add_loop_test(server, requests_have_their_answers, 0, NROWS(http_rows));
