@@ -8,11 +8,11 @@
 /* metrics_target.c: namespaces, commands, controllers, hosts */
 metric_collector collect_ns_info, collect_ns_commands, collect_ns_errors, collect_ns_staged_bytes,
 	collect_ns_latency, collect_ns_in_flight, collect_ns_resv_conflicts, collect_ns_size,
-	collect_ns_device_present, collect_ns_write_protected, collect_ns_usable_cmbs, collect_ana_state,
-	collect_commands, collect_failures, collect_controllers, collect_controllers_created,
-	collect_io_queues, collect_host_controllers, collect_host_io_queues,
-	collect_keep_alive_expirations, collect_connect_timeouts, collect_connects_refused,
-	collect_authentication_failures, collect_devices_lost;
+	collect_ns_device_present, collect_ns_write_protected, collect_ns_usable_cmbs,
+	collect_ana_state, collect_commands, collect_failures, collect_controllers,
+	collect_controllers_created, collect_io_queues, collect_host_controllers,
+	collect_host_io_queues, collect_keep_alive_expirations, collect_connect_timeouts,
+	collect_connects_refused, collect_authentication_failures, collect_devices_lost;
 
 /* metrics_transport.c: connections, RNICs, staging memory, paths */
 metric_collector collect_connections, collect_connections_accepted, collect_connections_rejected,

@@ -2,8 +2,11 @@
 
 #include "config/config.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct metric_out {
 	FILE *file;
@@ -13,10 +16,19 @@ struct metric_out {
 struct metric_number metric_number(uint64_t value)
 {
 	struct metric_number n;
+	char digits[sizeof(n.text)], *at = digits + sizeof(digits);
 
-	snprintf(n.text, sizeof(n.text), "%" PRIu64, value);
+	*--at = '\0';
+	do
+		*--at = (char)('0' + value % 10);
+	while ((value /= 10));
+	memcpy(n.text, at, (size_t)(digits + sizeof(digits) - at));
 	return n;
 }
+
+/* Nobody else has the stream, and there may be ten thousands of samples. */
+#define put_char putc_unlocked
+#define put_text fputs_unlocked
 
 /* Names come from hosts: what is no UTF-8 would make Prometheus refuse all of the text. */
 static void print_label_value(FILE *out, const char *value)
@@ -25,74 +37,113 @@ static void print_label_value(FILE *out, const char *value)
 
 	for (const char *c = value; *c; c++) {
 		if (*c == '\\' || *c == '"')
-			fputc('\\', out);
+			put_char('\\', out);
 		if (*c == '\n')
-			fputs("\\n", out);
+			put_text("\\n", out);
 		else
-			fputc(ascii_only && *c & 0x80 ? '?' : *c, out);
+			put_char(ascii_only && *c & 0x80 ? '?' : *c, out);
 	}
 }
 
-/* @le: of a histogram's class; NULL: it is none. */
-static void print_sample(struct metric_out *out, const char *suffix,
-			 const struct metric_label *labels, const char *le)
+/* Without the braces, so that one more may follow. */
+static void print_labels(FILE *out, const struct metric_label *labels)
 {
-	char between = '{';
-
-	fprintf(out->file, "%s%s", out->family->name, suffix);
-	for (; labels && labels->name; labels++, between = ',') {
-		fprintf(out->file, "%c%s=\"", between, labels->name);
-		print_label_value(out->file, labels->value);
-		fputc('"', out->file);
+	for (const struct metric_label *l = labels; l && l->name; l++) {
+		if (l != labels)
+			put_char(',', out);
+		put_text(l->name, out);
+		put_text("=\"", out);
+		print_label_value(out, l->value);
+		put_char('"', out);
 	}
-	if (le) {
-		fprintf(out->file, "%cle=\"%s\"", between, le);
-		between = ',';
-	}
-	fputs(between == ',' ? "} " : " ", out->file);
 }
 
-static void print_value(FILE *out, double value)
+static void begin_sample(struct metric_out *out, const struct metric_label *labels)
 {
-	if (isnan(value))
-		fputs("NaN\n", out);
-	else
-		fprintf(out, "%.15g\n", value);
+	put_text(out->family->name, out->file);
+	if (labels) {
+		put_char('{', out->file);
+		print_labels(out->file, labels);
+		put_char('}', out->file);
+	}
+	put_char(' ', out->file);
+}
+
+static void print_count(FILE *out, uint64_t value)
+{
+	put_text(metric_number(value).text, out);
+	put_char('\n', out);
 }
 
 void metric_count(struct metric_out *out, const struct metric_label *labels, uint64_t value)
 {
-	print_sample(out, "", labels, NULL);
-	fprintf(out->file, "%" PRIu64 "\n", value);
+	begin_sample(out, labels);
+	print_count(out->file, value);
 }
 
 void metric_value(struct metric_out *out, const struct metric_label *labels, double value)
 {
-	print_sample(out, "", labels, NULL);
-	print_value(out->file, value);
+	begin_sample(out, labels);
+	if (isnan(value))
+		fputs("NaN\n", out->file);
+	else
+		fprintf(out->file, "%.15g\n", value);
+}
+
+/* The upper bounds of the classes in seconds. */
+static const char *const bounds[] = {
+	"8e-06",    "1.6e-05",  "3.2e-05",  "6.4e-05",  "0.000128", "0.000256",
+	"0.000512", "0.001024", "0.002048", "0.004096", "0.008192", "0.016384",
+	"0.032768", "0.065536", "0.131072", "0.262144", "0.524288", "1.048576",
+	"2.097152", "4.194304", "8.388608", "+Inf",
+};
+static_assert(sizeof(bounds) / sizeof(bounds[0]) == LATENCY_CLASSES, "one for each class");
+
+static void begin_part(struct metric_out *out, const char *suffix, const char *labels,
+		       const char *le)
+{
+	put_text(out->family->name, out->file);
+	put_text(suffix, out->file);
+	put_char('{', out->file);
+	put_text(labels, out->file);
+	if (le) {
+		put_text(",le=\"", out->file);
+		put_text(le, out->file);
+		put_char('"', out->file);
+	}
+	put_text("} ", out->file);
 }
 
 /* The count is the sum of the classes, not a->commands: read while it grows, it may differ. */
-void metric_latencies(struct metric_out *out, const struct metric_label *labels,
-		      const struct stage_account *a)
+static void print_parts(struct metric_out *out, const char *labels, const struct stage_account *a)
 {
 	uint64_t n = 0;
 
 	for (unsigned int i = 0; i < LATENCY_CLASSES; i++) {
-		uint64_t us = latency_class_us(i);
-		char le[24] = "+Inf";
-
 		n += a->latency[i];
-		if (us)
-			snprintf(le, sizeof(le), "%.9g", (double)us / 1e6);
-		print_sample(out, "_bucket", labels, le);
-		fprintf(out->file, "%" PRIu64 "\n", n);
+		begin_part(out, "_bucket", labels, bounds[i]);
+		print_count(out->file, n);
 	}
-	print_sample(out, "_sum", labels, NULL);
+	begin_part(out, "_sum", labels, NULL);
 	fprintf(out->file, "%" PRIu64 ".%09" PRIu64 "\n", a->latency_ns / 1000000000,
 		a->latency_ns % 1000000000);
-	print_sample(out, "_count", labels, NULL);
-	fprintf(out->file, "%" PRIu64 "\n", n);
+	begin_part(out, "_count", labels, NULL);
+	print_count(out->file, n);
+}
+
+void metric_latencies(struct metric_out *out, const struct metric_label *labels,
+		      const struct stage_account *a)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *stream = open_memstream(&text, &len);
+
+	if (stream) {
+		print_labels(stream, labels);
+		if (fclose(stream) == 0)
+			print_parts(out, text, a);
+	}
+	free(text);
 }
 
 static const char *type_name(enum metric_type type)

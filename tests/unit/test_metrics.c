@@ -5,6 +5,7 @@
  *   build/out/tests/unit/test_metrics doc      prints the table of docs/metrics.md
  */
 #include "target/daemon/metrics.c"
+#include "target/daemon/metrics_text.c"
 
 #include "target/daemon/metrics_table.h"
 #include "tests/unit/memory_transport.h"
@@ -151,6 +152,13 @@ static const struct text_row {
 	  "h_sum{x=\"y\"} 12.345678901\n"
 	  "h_count{x=\"y\"} 10\n" },
 };
+
+START_TEST(bounds_are_those_of_the_classes)
+{
+	for (unsigned int i = 0; i + 1 < LATENCY_CLASSES; i++)
+		ck_assert_double_eq_tol(atof(bounds[i]) * 1e6, (double)latency_class_us(i), 1e-6);
+}
+END_TEST
 
 START_TEST(text_is_to_the_byte)
 {
@@ -809,6 +817,7 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	tcase_add_loop_test(plain, latencies_have_their_class, 0, NROWS(class_rows));
+	tcase_add_test(plain, bounds_are_those_of_the_classes);
 	tcase_add_loop_test(plain, text_is_to_the_byte, 0, NROWS(text_rows));
 	tcase_add_test(plain, names_follow_the_conventions);
 	tcase_add_test(plain, page_has_the_table);
