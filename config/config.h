@@ -16,7 +16,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
 #define CONFIG_NQN_MAX       223 /* bytes, without the NUL: NVMe Base 2.1, 4.5 */
 #define CONFIG_SERIAL_MAX    20  /* Identify Controller SN */
@@ -24,6 +23,8 @@
 #define CONFIG_STATE_DIR_MAX 255 /* bytes, without the NUL */
 #define CONFIG_ANA_GROUPS    128 /* ANA groups are 1..128 */
 #define CONFIG_DEFAULT_DIR   "/etc/nvmf-p2pd"
+
+struct sockaddr_storage;
 
 /* What a namespace's payload may be staged in. */
 enum config_cmb {
@@ -238,9 +239,9 @@ void config_forget_keys(struct config *c);
 
 /**
  * config_endpoint() - read "127.0.0.1:9748" or "[::1]:9748": a numeric address, wildcard too, and a
- * port. Return: 0, or -EINVAL: it is none.
+ * port. @ret_len: bytes of it (a socklen_t). Return: 0, or -EINVAL: it is none.
  */
-int config_endpoint(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len);
+int config_endpoint(const char *text, struct sockaddr_storage *ret, unsigned int *ret_len);
 
 /** config_is_utf8() - is it UTF-8 without control characters? */
 bool config_is_utf8(const char *text);

@@ -176,7 +176,7 @@ const char *address_wrong(const char *text)
 	return scope ? "only a link-local address takes \"%\" and interface" : NULL;
 }
 
-int config_endpoint(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len)
+int config_endpoint(const char *text, struct sockaddr_storage *ret, unsigned int *ret_len)
 {
 	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
 				  .ai_socktype = SOCK_STREAM },
