@@ -112,7 +112,7 @@ static const struct key daemon_keys[] = {
 	{ .name = "metrics", .type = KEY_TEXT, FIELD(config, metrics),
 	  .min = 3, .max = 80, .wrong = endpoint_wrong, .dflt_text = "127.0.0.1:9748",
 	  .form = "\"off\", or a numeric address and a port as in \"127.0.0.1:9748\", \"[::1]:9748\"",
-	  .help = "where metrics are served to Prometheus, by HTTP without a password" },
+	  .reload = RELOAD_NOW, .help = "where metrics are served to Prometheus, by HTTP without a password" },
 	{ .name = "state_dir", .type = KEY_TEXT, FIELD(config, state_dir),
 	  .min = 2, .max = CONFIG_STATE_DIR_MAX, .wrong = folder_wrong, .dflt_text = "/var/lib/nvmf-p2pd",
 	  .form = "an absolute path as in \"/var/lib/nvmf-p2pd\"",

@@ -27,9 +27,12 @@ bool transport_rejected(const struct transport *tr, unsigned int i, const char *
 
 bool transport_port_usage(const struct transport *tr, size_t i, struct transport_port_usage *ret)
 {
-	const struct listener *l = &tr->listeners[i];
+	const struct listener *l;
 
-	if (i >= tr->conf->nports)
+	LIST_FOREACH (l, &tr->listeners, entry)
+		if (i-- == 0)
+			break;
+	if (!l)
 		return false;
 	*ret = (struct transport_port_usage){ .id = l->port->id,
 					      .address = l->port->address,

@@ -231,9 +231,13 @@ void collect_ana_state(struct metric_out *out, const struct daemon *d)
 	const struct subsystem *s;
 
 	FOR_EACH_SUBSYSTEM(d, s)
-	for (uint32_t group = 1; group <= ANA_GROUP_MAX; group++)
-		for (size_t i = 0; i < s->nana && has_namespaces(s, group); i++)
-			add_ana_group(out, s, s->ana[i].port_id, group);
+	for (uint32_t group = 1; group <= ANA_GROUP_MAX; group++) {
+		const struct ana_port *p;
+
+		if (has_namespaces(s, group))
+			LIST_FOREACH (p, &s->ana, entry)
+				add_ana_group(out, s, p->port_id, group);
+	}
 }
 
 /* ---- commands ----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 /* The configuration read again: all of it, or nothing; and what systemd is told of that. */
 #include "target/daemon/daemon.h"
+#include "target/daemon/metrics.h"
 #include "target/log.h"
 #include "target/target.h"
 #include "transport/transport.h"
@@ -22,8 +23,8 @@ static void tell_begin(void)
 			 (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
 }
 
-/* Ready again, whatever became of it; the status first, so that it is there when the reload is over.
- * A refusal stays in it until a reload succeeds. */
+/* Ready again, whatever became of it; the status first, so that it is there when the reload is
+ * over. A refusal stays in it until a reload succeeds. */
 static void tell_end(struct daemon *d, int err, const struct config_diag *diag)
 {
 	char line[sizeof(*diag) + 16] = "";
@@ -62,6 +63,8 @@ static void commit(struct daemon *d, struct config *conf, struct target_plan *ta
 	d->conf = conf;
 	target_retire_conf(d->target, old);
 	target_check_sizes(d->target);
+	if (metrics_listen(d->metrics, conf->metrics))
+		log_error("metrics: no memory; they are served where they were");
 }
 
 static int reload(struct daemon *d, struct config_diag *diag)
