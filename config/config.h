@@ -185,6 +185,7 @@ struct config {
 		*discovery_nqn; /* of the discovery service, beside the well-known one; or NULL */
 	const char *control_socket; /* absolute path */
 	const char *metrics;        /* "127.0.0.1:9748": where they are served; or "off" */
+	const char *control_group;  /* whose members may read there; or NULL */
 	const char *state_dir;      /* what outlives the daemon; made when it is needed */
 	uint32_t stop_timeout_ms;   /* half of it for commands, half for connections */
 	struct config_port *ports;
@@ -273,6 +274,25 @@ __attribute__((warn_unused_result)) int config_check_change(const struct config 
 							    const struct config *after,
 							    const char *file,
 							    struct config_diag *diag);
+
+/**
+ * config_with_namespace(), config_without_namespace() - a copy of @c, checked as a file is, that
+ * has the namespace @ns in subsystem @nqn, or no namespace @nsid there. (Files with keys are read
+ * again.) @c may be put together of several models. Blocks on those files. Return: as
+ * config_load(); -ENOENT: no such subsystem or namespace; then @diag says why.
+ */
+__attribute__((warn_unused_result)) int config_with_namespace(const struct config *c,
+							      const char *nqn,
+							      const struct config_namespace *ns,
+							      struct config **ret,
+							      struct config_diag *diag);
+__attribute__((warn_unused_result)) int config_without_namespace(const struct config *c,
+								 const char *nqn, uint32_t nsid,
+								 struct config **ret,
+								 struct config_diag *diag);
+
+/** config_uuid() - read a UUID as a file has it. */
+bool config_uuid(const char *text, uint8_t ret[16]);
 
 /** config_diag_print() - one line `file:line: what; fix` for a person. */
 void config_diag_print(const struct config_diag *diag, FILE *out);

@@ -1,5 +1,5 @@
 /*
- * diag: wording of errors. Inside config/ only.
+ * diag: wording of errors. Inside config/ only, but for quote() and utf8_len().
  *
  * Files are hostile to terminals and journals too: whatever is quoted from one goes through
  * quote().

@@ -154,6 +154,17 @@ static const char *scope_wrong(const char *scope)
 	return NULL;
 }
 
+const char *group_wrong(const char *text)
+{
+	if (*text >= '0' && *text <= '9')
+		return "it starts with a digit";
+	for (; *text; text++)
+		if (!is_digit(*text) && !(*text >= 'a' && *text <= 'z') &&
+		    !(*text >= 'A' && *text <= 'Z') && !strchr("_-.", *text))
+			return "it holds something else than letters, digits, \"_\", \"-\" and \".\"";
+	return NULL;
+}
+
 const char *address_wrong(const char *text)
 {
 	char host[INET6_ADDRSTRLEN];

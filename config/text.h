@@ -41,6 +41,9 @@ const char *hex_wrong(const char *text);
 /* Processors such as "2-5,8", below 1024. */
 const char *cpus_wrong(const char *text);
 
+/* The name of a group of users, as useradd(8) has it. */
+const char *group_wrong(const char *text);
+
 /* A DH-HMAC-CHAP key; never quotes it. */
 const char *dhchap_key_wrong(const char *text);
 #define CONFIG_DHCHAP_TEXT_MAX 128 /* "DHHC-1:hh:", base64 of 64 + 4 bytes, ":" are 103 */

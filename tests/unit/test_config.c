@@ -416,6 +416,8 @@ static const struct wrong {
 	{ 1, "metrics\" is \"127.0.0.1:97 \": it is neither", "127.0.0.1:9748", "daemon = { metrics = \"127.0.0.1:97 \"; };" },
 	{ 1, "metrics\" is \"[fe80::1]:9748\": it is neither", "[::1]:9748", "daemon = { metrics = \"[fe80::1]:9748\"; };" },
 	{ 1, "metrics\" is \"]:9748\": it is neither", "[::1]:9748", "daemon = { metrics = \"]:9748\"; };" },
+	{ 1, "control_group\" is \"1a\": it starts with a digit", "nvmf-p2pd-readers", "daemon = { control_group = \"1a\"; };" },
+	{ 1, "control_group\" is \"a b\": it holds something else", "nvmf-p2pd-readers", "daemon = { control_group = \"a b\"; };" },
 	{ 1, "this referral has no \"address\"", "numeric IPv4", "referrals = ( { service = 1; } );" },
 	{ 1, "address\" is \"0.0.0.0\": nobody can connect to a wildcard", "numeric", "referrals = ( { address = \"0.0.0.0\"; } );" },
 	{ 1, "address\" is \"0::0\": nobody can connect to a wildcard", "numeric", "referrals = ( { address = \"0::0\"; } );" },
@@ -498,6 +500,7 @@ static const char *const goods[] = {
 	"daemon = { discovery_nqn = \"nqn.2024-01.org.example:d\"; control_socket = \"/c\"; metrics = \"off\"; };",
 	PORT SUB "daemon = { metrics = \"127.0.0.1:1\"; };", PORT SUB "daemon = { metrics = \"[::1]:65535\"; };",
 	PORT SUB "daemon = { metrics = \"0.0.0.0:9748\"; };", PORT SUB "daemon = { metrics = \"[::]:9748\"; };",
+	PORT SUB "daemon = { control_group = \"Ad-m_1.x\"; };",
 };
 /* clang-format on */
 
@@ -631,6 +634,7 @@ static void same_model(const struct config *a, const struct config *b)
 	same_text(a->discovery_nqn, b->discovery_nqn);
 	same_text(a->control_socket, b->control_socket);
 	same_text(a->metrics, b->metrics);
+	same_text(a->control_group, b->control_group);
 	ck_assert_uint_eq(a->nreferrals, b->nreferrals);
 	for (size_t i = 0; i < a->nreferrals; i++)
 		same_referral(&a->referrals[i], &b->referrals[i]);

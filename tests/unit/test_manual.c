@@ -45,7 +45,10 @@ static const struct detail {
 	{ "daemon", "discovery_nqn",
 	  "Hosts learn it from the discovery log and can tell this service from others by it." },
 	{ "daemon", "control_socket",
-	  "Its folder is made. Only root and the daemon's user may use it." },
+	  "Its folder is made. Only root and the daemon's user may use it, and the members of control_group." },
+	{ "daemon", "control_group",
+	  "The daemon's user must be a member, or it may not give them the socket. Better not the daemon's own group, which "
+	  "may reach the drives." },
 	{ "daemon", "state_dir",
 	  "On a disk of this machine, for what must outlive the daemon: reservations that hosts want to persist, and which "
 	  "namespaces are write-protected. It is made when it is needed." },
