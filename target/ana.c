@@ -38,18 +38,23 @@ static struct ana_port *find_port(const struct ana_ports *ports, uint16_t port_i
 
 static struct ana_group *find_group(const struct subsystem *s, uint16_t port_id, uint32_t group)
 {
-	struct ana_port *p = find_port(&s->ana, port_id);
+	struct ana_port *port = find_port(&s->ana, port_id);
 
-	return p && group >= 1 && group <= CONFIG_ANA_GROUPS ? &p->group[group] : NULL;
+	return port && group >= 1 && group <= CONFIG_ANA_GROUPS ? &port->group[group] : NULL;
 }
 
 enum config_ana ana_state(const struct subsystem *s, uint16_t port_id, uint32_t group)
 {
+	const struct ana_port *port = find_port(&s->ana, port_id);
 	const struct ana_group *g = find_group(s, port_id, group);
 
-	if (group == ANA_GROUP_LOST || !find_port(&s->ana, port_id))
+	if (group == ANA_GROUP_LOST || !port)
 		return CONFIG_ANA_INACCESSIBLE;
-	return g ? g->state : CONFIG_ANA_OPTIMIZED;
+	if (!g)
+		return CONFIG_ANA_OPTIMIZED;
+	if (port->drained && g->state != CONFIG_ANA_PERSISTENT_LOSS)
+		return port->drain ? CONFIG_ANA_CHANGE : CONFIG_ANA_INACCESSIBLE;
+	return g->state;
 }
 
 /* ---- transitions -----------------------------------------------------------------------------
@@ -58,8 +63,9 @@ enum config_ana ana_state(const struct subsystem *s, uint16_t port_id, uint32_t 
 /* Ends when the drains have ended, or is over before: it is freed when they have ended. */
 struct ana_transition {
 	struct target *target;
-	struct ana_group *of; /* NULL: over */
-	enum config_ana state;
+	struct ana_transition **slot; /* of the group or the port; NULL: over */
+	struct ana_group *group;      /* NULL: of a port */
+	enum config_ana state;        /* that the group shall have */
 	ev_timer timer;
 	unsigned int ndraining;
 	void (*done)(void *arg, int err);
@@ -72,31 +78,38 @@ struct ana_transition {
 
 static void put_transition(struct ana_transition *tr)
 {
-	if (!tr->of && tr->ndraining == 0)
+	if (!tr->slot && tr->ndraining == 0)
 		free(tr);
 }
 
 static void end_transition(struct ana_transition *tr, int err)
 {
 	ev_timer_stop(control_reactor(tr->target)->loop, &tr->timer);
-	tr->of->transition = NULL;
-	tr->of = NULL;
+	*tr->slot = NULL;
+	tr->slot = NULL;
 	if (tr->done)
 		tr->done(tr->arg, err);
 }
 
-static void arrive(struct ana_transition *tr)
+/* @err: what there is to say if the hosts can be told. */
+static void arrive(struct ana_transition *tr, int err)
 {
-	tr->of->state = tr->state;
-	end_transition(tr, target_remap(tr->target));
+	struct target *t = tr->target;
+	int no_memory;
+
+	if (tr->group)
+		tr->group->state = tr->state;
+	*tr->slot = NULL; /* from here on the state is as wanted */
+	no_memory = target_remap(t);
+	end_transition(tr, no_memory ? no_memory : err);
 }
 
 static void on_drained(struct drain *d)
 {
 	struct ana_transition *tr = ((struct ana_wait *)d)->transition;
 
-	if (--tr->ndraining == 0 && tr->of)
-		arrive(tr);
+	if (--tr->ndraining == 0 && tr->slot)
+		arrive(tr, 0);
 	put_transition(tr);
 }
 
@@ -108,25 +121,24 @@ static void on_transition_timeout(struct ev_loop *loop, ev_timer *w, int revents
 	(void)revents;
 	log_warn("ANA: commands are still in flight %d s after their path was closed",
 		 ANA_TRANSITION_S);
-	arrive(tr);
+	arrive(tr, -ETIMEDOUT);
 }
 
 static struct ana_transition *create_transition(struct target *t, const struct subsystem *s,
-						struct ana_group *g, enum config_ana state)
+						struct ana_transition **slot)
 {
 	struct ana_transition *tr = calloc(1, sizeof(*tr) + s->nnamespaces * sizeof(tr->wait[0]));
 
 	if (!tr)
 		return NULL;
 	tr->target = t;
-	tr->of = g;
-	tr->state = state;
+	tr->slot = slot;
 	ev_timer_init(&tr->timer, on_transition_timeout, ANA_TRANSITION_S, 0);
 	tr->timer.data = tr;
 	return tr;
 }
 
-/* Wait for what is in flight on the group's namespaces, through whichever port. */
+/* Wait for what is in flight on the group's namespaces, 0: on all, through whichever port. */
 static void drain_group(struct ana_transition *tr, struct subsystem *s, uint32_t group)
 {
 	struct namespace *ns;
@@ -135,14 +147,14 @@ static void drain_group(struct ana_transition *tr, struct subsystem *s, uint32_t
 	ev_timer_start(control_reactor(tr->target)->loop, &tr->timer);
 	tr->ndraining = 1; /* not before all have been asked */
 	FOR_EACH_NAMESPACE (s, ns) {
-		if (ns->ana_group != group)
+		if (group && ns->ana_group != group)
 			continue;
 		tr->wait[n] = (struct ana_wait){ .drain.done = on_drained, .transition = tr };
 		tr->ndraining++;
 		namespace_drain(ns, &tr->wait[n++].drain);
 	}
-	if (--tr->ndraining == 0 && tr->of)
-		arrive(tr);
+	if (--tr->ndraining == 0 && tr->slot)
+		arrive(tr, 0);
 	put_transition(tr);
 }
 
@@ -165,9 +177,11 @@ int ana_set(struct target *t, struct subsystem *s, uint16_t port_id, uint32_t gr
 	waits = (is_accessible(g->state) || g->transition) && !is_accessible(state) &&
 		state != CONFIG_ANA_CHANGE;
 	if (waits) {
-		tr = create_transition(t, s, g, state);
+		tr = create_transition(t, s, &g->transition);
 		if (!tr)
 			return -ENOMEM;
+		tr->group = g;
+		tr->state = state;
 		tr->done = done;
 		tr->arg = arg;
 	}
@@ -184,6 +198,47 @@ int ana_set(struct target *t, struct subsystem *s, uint16_t port_id, uint32_t gr
 	else if (done)
 		done(arg, err);
 	return 0;
+}
+
+int ana_drain(struct target *t, struct subsystem *s, uint16_t port_id,
+	      void (*done)(void *arg, int err), void *arg)
+{
+	struct ana_port *port = find_port(&s->ana, port_id);
+	struct ana_transition *tr;
+
+	if (!port)
+		return -ENOENT;
+	if (port->drained && !port->drain) {
+		done(arg, 0);
+		return 0;
+	}
+	tr = create_transition(t, s, &port->drain);
+	if (!tr)
+		return -ENOMEM;
+	tr->done = done;
+	tr->arg = arg;
+	if (port->drain) /* has not waited for all */
+		end_transition(port->drain, -ECANCELED);
+	port->drained = true;
+	port->drain = tr;
+	if (target_remap(t)) /* it is tried again when the drain ends */
+		log_error("no memory to tell all hosts of a drained path");
+	drain_group(tr, s, 0);
+	return 0;
+}
+
+int ana_undrain(struct target *t, struct subsystem *s, uint16_t port_id)
+{
+	struct ana_port *port = find_port(&s->ana, port_id);
+
+	if (!port)
+		return -ENOENT;
+	if (!port->drained)
+		return 0;
+	port->drained = false;
+	if (port->drain)
+		end_transition(port->drain, -ECANCELED);
+	return target_remap(t);
 }
 
 /* ---- ports that come and go --------------------------------------------------------------------
@@ -224,6 +279,8 @@ static void free_port(struct ana_port *p)
 	for (unsigned int g = 1; g <= CONFIG_ANA_GROUPS; g++)
 		if (p->group[g].transition)
 			end_transition(p->group[g].transition, -ECANCELED);
+	if (p->drain)
+		end_transition(p->drain, -ECANCELED);
 	free(p);
 }
 

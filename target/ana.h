@@ -39,6 +39,8 @@ struct target;
 struct ana_port {
 	uint16_t port_id;
 	LIST_ENTRY(ana_port) entry;
+	bool drained;                 /* inaccessible, whatever the groups' states are */
+	struct ana_transition *drain; /* under way, or NULL */
 	struct ana_group {
 		enum config_ana state;
 		bool ordered;                      /* by ana_set(), not by the configuration; */
@@ -89,13 +91,29 @@ uint8_t ana_wire_state(enum config_ana state);
  * that, and when those in flight have ended (or after ANA_TRANSITION_S), the state is as wanted.
  * So once it is, nothing that came through this port is about to change a block.
  * @done: called when the state is as wanted, maybe before this returns, with 0, -ECANCELED (another
- * state was set meanwhile, or the subsystem is gone) or -ENOMEM (not every controller could be
- * told). Not called on failure. Return: 0; -ENOENT: no such port; -EINVAL: no such group; -ENOMEM.
+ * state was set meanwhile, or the subsystem is gone), -ETIMEDOUT (it is so, but commands are still
+ * in flight after ANA_TRANSITION_S) or -ENOMEM (not every controller could be told). Not called on
+ * failure. Return: 0; -ENOENT: no such port; -EINVAL: no such group; -ENOMEM.
  */
 __attribute__((warn_unused_result)) int ana_set(struct target *t, struct subsystem *s,
 						uint16_t port_id, uint32_t group,
 						enum config_ana state,
 						void (*done)(void *arg, int err), void *arg);
+
+/**
+ * ana_drain() - from now on all groups of @s are inaccessible through port @port_id, but for those
+ * that are in persistent loss, until ana_undrain(). The states themselves stay, and may be set.
+ * @done: as ana_set()'s, when nothing is in flight any more; not called on failure. Return: 0;
+ * -ENOENT: no such port; -ENOMEM.
+ */
+__attribute__((warn_unused_result)) int ana_drain(struct target *t, struct subsystem *s,
+						  uint16_t port_id,
+						  void (*done)(void *arg, int err), void *arg);
+
+/** ana_undrain() - the groups are reached as their states say; one that was not drained is fine.
+ * Return: 0; -ENOENT: no such port; -ENOMEM: not every controller could be told. */
+__attribute__((warn_unused_result)) int ana_undrain(struct target *t, struct subsystem *s,
+						    uint16_t port_id);
 
 /** ana_fill() - group, state and path status of the namespace in @e, as @c has them. */
 void ana_fill(const struct controller *c, struct ns_map_entry *e);
