@@ -108,6 +108,11 @@ void report_print(const struct report *r, bool json, FILE *out)
 	fflush(out);
 }
 
+struct json_object *report_rows(const struct report *r)
+{
+	return r->rows;
+}
+
 void report_destroy(struct report *r)
 {
 	if (!r)

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 
+struct json_object;
 struct report;
 
 struct report_row {
@@ -35,6 +36,10 @@ size_t report_nrows(const struct report *r);
 
 /** report_text() - what row @i has under @key, as in the JSON; "" if nothing. */
 const char *report_text(const struct report *r, size_t i, const char *key);
+
+/** report_rows() - the JSON array, the report's. Each row has "provider", "state", "client",
+ * "operation", "type", "distance", "proof" and "reason". */
+struct json_object *report_rows(const struct report *r);
 
 /** report_destroy() - NULL is fine. */
 void report_destroy(struct report *r);

@@ -369,6 +369,11 @@ void nvmf_queue_disconnect(struct nvmf_queue *q)
 	}
 }
 
+uint16_t nvmf_queue_cntlid(const struct nvmf_queue *q)
+{
+	return q->ctrl ? q->ctrl->cntlid : 0;
+}
+
 void nvmf_queue_fini(struct nvmf_queue *q)
 {
 	struct controller *c = q->ctrl;

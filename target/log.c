@@ -17,6 +17,8 @@
 
 #define TEXT_MAX 1000 /* bytes of a message */
 
+const char *const log_level_names[] = { "error", "warning", "info", "debug", NULL };
+
 static enum log_level max_level = LOG_LEVEL_INFO; /* atomic */
 static bool to_journal;
 

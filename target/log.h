@@ -16,6 +16,9 @@
 
 #include <stdint.h>
 
+/* By level; ends with NULL. */
+extern const char *const log_level_names[LOG_LEVEL_DEBUG + 2];
+
 /** log_init() - lines above @level are dropped. Whether stderr is the journal's is found out by
  * JOURNAL_STREAM, as systemd.exec(5) has it. */
 void log_init(enum log_level level);

@@ -303,6 +303,10 @@ void nvmf_queue_close(struct nvmf_queue *q);
  * call again, until nvmf_queue_fini(). */
 void nvmf_queue_disconnect(struct nvmf_queue *q);
 
+/** nvmf_queue_cntlid() - the controller that it belongs to; 0: none yet, or not any more. Control
+ * thread. */
+uint16_t nvmf_queue_cntlid(const struct nvmf_queue *q);
+
 /** nvmf_queue_fini() - the queue is closed and drained and goes away. With the admin queue goes the
  * controller, and its other queues are asked to disconnect. Control thread. No message is posted to
  * @q's reactor after it, but earlier ones may still be under way. */

@@ -2,7 +2,10 @@
 #include "target/log.h"
 #include "transport/rdma.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* In its reactor, while the control thread waits. */
 static void warn_of_full_window(void *arg)
@@ -171,4 +174,151 @@ void transport_print_staging(const struct transport *tr, FILE *out)
 		reactor_call(tr->reactors->r[i], print_reactor, &p);
 	}
 	fflush(out);
+}
+
+/* ---- lists ------------------------------------------------------------------------------------
+ */
+
+bool transport_port_listens(const struct transport *tr, uint16_t id)
+{
+	for (size_t i = 0; i < tr->conf->nports; i++)
+		if (tr->listeners && tr->listeners[i].port->id == id)
+			return tr->listeners[i].id;
+	return false;
+}
+
+struct listing {
+	struct reactor *reactor;
+	struct transport_queue *queues;
+	size_t n;
+	bool detail;
+};
+
+static void count_requests(const struct conn *c, struct transport_queue *q)
+{
+	for (unsigned int i = 0; i < c->nreqs_touched; i++)
+		switch (c->reqs[i].state) {
+		case REQ_FREE:
+			break;
+		case REQ_WAIT_SLOT:
+		case REQ_WAIT_WRS:
+			q->waiting_memory++;
+			break;
+		case REQ_READING_HOST:
+		case REQ_FLUSHING:
+			q->transferring++;
+			break;
+		case REQ_AT_TARGET:
+			q->executing++;
+			break;
+		case REQ_SENDING:
+			q->answering++;
+			break;
+		}
+}
+
+/* In its reactor, while the control thread waits. */
+static void look_at_queues(void *arg)
+{
+	static const char *const states[] = {
+		[CONN_ACCEPTING] = "accepting",
+		[CONN_LIVE] = "live",
+		[CONN_DRAINING] = "draining",
+	};
+	const struct listing *l = arg;
+
+	for (size_t i = 0; i < l->n; i++) {
+		struct transport_queue *q = &l->queues[i];
+		const struct conn *c = (const void *)q->queue;
+
+		if (q->queue->reactor != l->reactor)
+			continue;
+		q->state = states[c->state];
+		q->queue_state = c->nvmf.state;
+		q->entries = c->nvmf.sqsize;
+		q->busy = c->busy_reqs;
+		q->pending = c->npending;
+		if (l->detail)
+			count_requests(c, q);
+	}
+}
+
+static bool is_wanted(const struct conn *c, int cntlid, int qid)
+{
+	return (cntlid < 0 || nvmf_queue_cntlid(&c->nvmf) == cntlid) &&
+	       (qid < 0 || c->nvmf.qid == qid);
+}
+
+int transport_list_queues(const struct transport *tr, int cntlid, int qid,
+			  struct transport_queue **ret, size_t *ret_n)
+{
+	struct listing l = { .queues = calloc(tr->nconns + 1, sizeof(l.queues[0])),
+			     .detail = qid >= 0 };
+	const struct conn *c;
+
+	if (!l.queues)
+		return -ENOMEM;
+	LIST_FOREACH (c, &tr->conns, entry) {
+		if (l.n == tr->nconns || !is_wanted(c, cntlid, qid))
+			continue;
+		l.queues[l.n++] = (struct transport_queue){
+			.queue = &c->nvmf,
+			.rnic = rnic_name(c->lane->rnic),
+			.path_mtu = proof_mtu_bytes(c->path_mtu),
+			.capsules = c->depth,
+			.requests = c->nreqs,
+		};
+	}
+	for (unsigned int i = 0; i < tr->reactors->n; i++) {
+		l.reactor = tr->reactors->r[i];
+		reactor_call(l.reactor, look_at_queues, &l);
+	}
+	*ret = l.queues;
+	*ret_n = l.n;
+	return 0;
+}
+
+struct rnic_look {
+	const struct lane *lane;
+	struct transport_rnic *rnic;
+};
+
+/* In its reactor, while the control thread waits. */
+static void look_at_lane(void *arg)
+{
+	struct rnic_look *look = arg;
+	const struct window *w = look->lane->staging->odp;
+
+	if (w) {
+		look->rnic->window_size = w->size;
+		look->rnic->window_full += w->stats.full;
+	}
+	look->rnic->bounced += look->lane->bounced;
+}
+
+unsigned int transport_list_rnics(const struct transport *tr, struct transport_rnic *ret,
+				  unsigned int max)
+{
+	const struct rnic *r;
+	const struct conn *c;
+	unsigned int n = 0;
+
+	LIST_FOREACH (r, &tr->rnics, entry) {
+		struct rnic_look look = { .rnic = &ret[n] };
+
+		if (n++ == max)
+			return max;
+		*look.rnic = (struct transport_rnic){ 0 };
+		strlcpy(look.rnic->name, rnic_name(r), sizeof(look.rnic->name));
+		if (!r->lane[0]->staging->odp)
+			strlcpy(look.rnic->why_no_p2p, r->lane[0]->staging->why_no_odp,
+				sizeof(look.rnic->why_no_p2p));
+		for (unsigned int i = 0; i < tr->reactors->n; i++) {
+			look.lane = r->lane[i];
+			reactor_call(tr->reactors->r[i], look_at_lane, &look);
+		}
+		LIST_FOREACH (c, &tr->conns, entry)
+			look.rnic->connections += c->lane->rnic == r;
+	}
+	return n;
 }

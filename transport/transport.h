@@ -96,6 +96,49 @@ void transport_finish(struct transport *tr);
 /** transport_finished() - no I/O queue is left. */
 bool transport_finished(const struct transport *tr);
 
+/** transport_port_listens() - does port @id listen, or is its address awaited? */
+bool transport_port_listens(const struct transport *tr, uint16_t id);
+
+/* A connection as it is now; a copy, but for what it points to, which lives until the loop goes on.
+ */
+struct transport_queue {
+	const struct nvmf_queue *queue;
+	const char *rnic, *state; /* "accepting", "live", "draining" */
+	enum nvmf_queue_state queue_state;
+	unsigned int path_mtu;       /* bytes */
+	uint16_t entries;            /* as Connect had it; 0: not connected yet */
+	uint16_t capsules;           /* that the host may have out */
+	unsigned int requests, busy; /* commands it has room for, and those under way */
+	unsigned int pending;        /* capsules that wait for one */
+	unsigned int waiting_memory; /* of the busy ones: for staging memory or send-queue room, */
+	unsigned int transferring;   /* for RDMA */
+	unsigned int executing, answering; /* for the target, for the response to be out */
+};
+
+/**
+ * transport_list_queues() - the connections of controller @cntlid, all if negative; of those the
+ * one with queue ID @qid, all if negative. Where commands wait is looked at only if @qid is given:
+ * it takes time in the reactor. *@ret is allocated. Return: 0 or -ENOMEM.
+ */
+__attribute__((warn_unused_result)) int transport_list_queues(const struct transport *tr,
+							      int cntlid, int qid,
+							      struct transport_queue **ret,
+							      size_t *ret_n);
+
+/* An RNIC in use. */
+struct transport_rnic {
+	char name[64];
+	char why_no_p2p[192]; /* "": it can */
+	uint64_t window_size; /* bytes of one reactor's window; 0: none */
+	uint64_t window_full; /* times that a command waited for room in one */
+	uint64_t bounced;     /* in-capsule data copied away, in commands */
+	unsigned int connections;
+};
+
+/** transport_list_rnics() - at most @max of them. Return: how many. */
+unsigned int transport_list_rnics(const struct transport *tr, struct transport_rnic *ret,
+				  unsigned int max);
+
 /** transport_stop() - listen no more and disconnect every connection; they end in the loop. */
 void transport_stop(struct transport *tr);
 
