@@ -54,11 +54,11 @@ say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 .SECONDARY:
 
 # ---- sources -------------------------------------------------------------------------------
-ROOMS      := transport target target/daemon p2p config
+ROOMS      := transport target target/daemon target/ctl p2p config
 MAIN       := target/daemon/main.c
-CTL_SRCS   := $(wildcard target/ctl/*.c)
-SRCS       := $(filter-out $(MAIN),$(wildcard $(ROOMS:%=%/*.c)))
-HDRS       := $(wildcard $(ROOMS:%=%/*.h) target/ctl/*.h)
+CTL_MAIN   := target/ctl/main.c
+SRCS       := $(filter-out $(MAIN) $(CTL_MAIN),$(wildcard $(ROOMS:%=%/*.c)))
+HDRS       := $(wildcard $(ROOMS:%=%/*.h))
 UNIT_SRCS  := $(wildcard tests/unit/test_*.c)
 HOST_SRCS  := $(wildcard tests/host/*.c)
 FUZZ_SRCS  := $(wildcard tests/fuzz/fuzz_*.c)
@@ -68,7 +68,7 @@ UNIT_BINS  := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/unit/%)
 HOST_BIN   := $(if $(HOST_SRCS),$(O)/tests/host/nvmf-test-host)
 BENCH_SRCS := $(wildcard tests/bench/*.c)
 BENCH_BINS := $(BENCH_SRCS:tests/bench/%.c=$(O)/tests/bench/%)
-ALL_C      := $(SRCS) $(MAIN) $(CTL_SRCS) $(HDRS) $(wildcard tests/*/*.c tests/*/*.h)
+ALL_C      := $(SRCS) $(MAIN) $(CTL_MAIN) $(HDRS) $(wildcard tests/*/*.c tests/*/*.h)
 
 .PHONY: all clean install check-unit lint format fuzz fuzz-targets
 all: $(O)/libnvmf-p2pd.a $(O)/nvmf-p2pd $(O)/nvmf-p2pctl $(UNIT_BINS) $(BENCH_BINS) $(HOST_BIN) $(O)/tests/headers.ok
@@ -91,9 +91,10 @@ $(O)/nvmf-p2pd: $(MAIN:%.c=$(O)/%.o) $(O)/libnvmf-p2pd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 
-$(O)/nvmf-p2pctl: $(CTL_SRCS:%.c=$(O)/%.o)
+# The daemon's libraries are not the tool's: it takes what it needs.
+$(O)/nvmf-p2pctl: $(CTL_MAIN:%.c=$(O)/%.o) $(O)/libnvmf-p2pd.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $^ $$($(PKG_CONFIG) --libs libbsd-overlay) -o $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed $^ $(LIBS) -o $@
 
 $(O)/tests/unit/%: $(O)/tests/unit/%.o $(O)/libnvmf-p2pd.a
 	$(call say,LD,$@)
@@ -121,7 +122,7 @@ $(O)/tests/headers.ok: $(HDRS) $(O)/flags
 		$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -fsyntax-only -MF /dev/null -x c - || exit 1; done
 	@touch $@
 
--include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(CTL_SRCS:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(FUZZ_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d)
+-include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(CTL_MAIN:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(FUZZ_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d)
 
 # ---- checks --------------------------------------------------------------------------------
 check-unit: all

@@ -1,163 +1,152 @@
-/*
- * nvmf-p2pctl: one request to the daemon's control socket, and its answer. What can be asked is the
- * daemon's to say (target/daemon/control.c).
- */
-#include <errno.h>
-#include <getopt.h>
-#include <stdbool.h>
-#include <stdio.h>
+/* nvmf-p2pctl: its command line. */
+#include "target/ctl/ctl.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#define DEFAULT_SOCKET "/run/nvmf-p2pd/control"
-#define TIMEOUT_S      60
+struct line {
+	struct ctl ctl;
+	const char *command;
+	bool help, version, complete;
+	char **words; /* after the command, without the tool's own options */
+	int nwords;
+};
 
-enum exit_code { EXIT_OK = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_NO_DAEMON = 3 };
-
-static int connect_to(const char *path)
+static int usage(const char *what, const char *word)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	struct timeval limit = { .tv_sec = TIMEOUT_S };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 ||
-	    strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path) ||
-	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 ||
-	    connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return -1;
-	return fd;
+	fprintf(stderr, "nvmf-p2pctl: %s", what);
+	print_text(word, stderr);
+	fputs("\nTry 'nvmf-p2pctl --help'.\n", stderr);
+	return CTL_USAGE;
 }
 
-static bool send_all(int fd, const char *text, size_t len)
+static int set_format(struct line *l, const char *word)
 {
-	while (len) {
-		ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+	for (size_t i = 0; ctl_formats[i]; i++)
+		if (strcmp(ctl_formats[i], word) == 0) {
+			l->ctl.format = (enum ctl_format)i;
+			return CTL_OK;
+		}
+	return usage("--output takes table, list or json, not ", word);
+}
 
-		if (n < 0 && errno != EINTR)
-			return false;
-		if (n > 0) {
-			text += n;
-			len -= (size_t)n;
+static int apply(struct line *l, char letter, const char *value)
+{
+	if (letter == 's')
+		l->ctl.socket = value;
+	else if (letter == 'o')
+		return set_format(l, value);
+	else if (letter == 'h')
+		l->help = true;
+	else
+		l->version = true;
+	return CTL_OK;
+}
+
+/* An option of the tool's own, "-o json", "-ojson", "--output json", "--output=json"; *@ret_value:
+ * what is in the same word. */
+static const struct ctl_option *find_option(const char *word, const char **ret_value)
+{
+	*ret_value = NULL;
+	for (size_t i = 0; i < ctl_noptions; i++) {
+		const struct ctl_option *o = &ctl_options[i];
+		size_t len = strlen(o->name);
+
+		if (word[0] == '-' && word[1] == o->letter) {
+			*ret_value = word[2] ? word + 2 : NULL;
+			return o;
+		}
+		if (strncmp(word, "--", 2) == 0 && strncmp(word + 2, o->name, len) == 0 &&
+		    (word[2 + len] == '\0' || word[2 + len] == '=')) {
+			*ret_value = word[2 + len] ? word + 3 + len : NULL;
+			return o;
 		}
 	}
-	return shutdown(fd, SHUT_WR) == 0;
+	return NULL;
 }
 
-/* Lines to stdout as they come, but for the last one, which is the verdict. */
-static enum exit_code show_answer(int fd)
+/* The tool's options may stand anywhere before "--". */
+static int parse_line(struct line *l, int argc, char **argv)
 {
-	FILE *in = fdopen(fd, "r");
-	char *line = NULL, *last = NULL;
-	size_t size = 0;
-	enum exit_code code = EXIT_NO_DAEMON;
+	bool over = false;
+	int code = CTL_OK;
 
-	while (in && getline(&line, &size, in) > 0) {
-		if (last)
-			fputs(last, stdout);
-		free(last);
-		last = strdup(line);
+	for (int i = 1; i < argc && code == CTL_OK; i++) {
+		const char *value;
+		const struct ctl_option *o = over ? NULL : find_option(argv[i], &value);
+
+		over |= strcmp(argv[i], "--") == 0;
+		if (o && !o->value && value) {
+			code = usage("this option takes no value: ", argv[i]);
+		} else if (o && o->value && !value && i + 1 == argc) {
+			code = usage("this option needs a value: ", argv[i]);
+		} else if (o) {
+			code = apply(l, o->letter, o->value && !value ? argv[++i] : value);
+		} else if (!l->command && argv[i][0] == '-') {
+			code = usage("there is no option ", argv[i]);
+		} else if (!l->command) {
+			l->command = argv[i];
+		} else {
+			l->words[l->nwords++] = argv[i];
+		}
 	}
-	if (last && strcmp(last, "ok\n") == 0) {
-		code = EXIT_OK;
-	} else if (last && strncmp(last, "error: ", 7) == 0) {
-		fprintf(stderr, "nvmf-p2pctl: %s", last + 7);
-		code = EXIT_REFUSED;
-	} else {
-		fprintf(stderr, "nvmf-p2pctl: the daemon gave no answer\n");
-	}
-	free(line);
-	free(last);
-	if (in)
-		fclose(in);
 	return code;
 }
 
-static enum exit_code ask(const char *path, const char *request, bool quiet)
+static bool wants_colour(void)
 {
-	int fd = connect_to(path);
+	const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
 
-	if (fd >= 0 && send_all(fd, request, strlen(request)))
-		return show_answer(fd);
-	if (!quiet)
-		fprintf(stderr, "nvmf-p2pctl: %s: %s; does nvmf-p2pd run?\n", path,
-			strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return EXIT_NO_DAEMON;
+	return isatty(STDOUT_FILENO) && term && strcmp(term, "dumb") != 0 && !(no && *no);
 }
 
-static void print_help(const char *path)
+static int run_line(const struct line *l)
 {
-	printf("Usage: nvmf-p2pctl [OPTION]... REQUEST [WORD]...\n"
-	       "Ask the running nvmf-p2pd, or change what it does.\n\n"
-	       "  -s, --socket PATH  the daemon's control socket (" DEFAULT_SOCKET ")\n"
-	       "  -h, --help         show this, and what the daemon can be asked\n"
-	       "  -V, --version      show the version\n\n"
-	       "Exit status: 0 done, 1 refused by the daemon, 2 wrong usage, 3 no daemon or no answer.\n\n"
-	       "Requests:\n");
-	fflush(stdout);
-	if (ask(path, "help\n", true) != EXIT_OK)
-		printf("(the daemon knows, but does not run, or may not be asked by you)\n");
-}
+	const struct ctl_command *command = l->command ? ctl_find(l->command) : NULL;
+	struct json_object *args = NULL;
+	int code;
 
-/* The words as one line. NULL: they cannot be one. */
-static char *request_of(char **words)
-{
-	size_t len = 2;
-	char *line;
-
-	for (char **w = words; *w; w++) {
-		if (!**w || strpbrk(*w, " \t\r\n"))
-			return NULL;
-		len += strlen(*w) + 1;
+	if (l->version) {
+		puts("nvmf-p2pctl " NVMF_P2PD_VERSION);
+		return CTL_OK;
 	}
-	line = calloc(1, len);
-	for (char **w = words; line && *w; w++) {
-		strlcat(line, *w, len);
-		strlcat(line, w[1] ? " " : "\n", len);
+	if (l->command && !command)
+		return usage("there is no command ", l->command);
+	if (l->help) {
+		ctl_print_help(command, stdout);
+		return CTL_OK;
 	}
-	return line;
+	if (!command)
+		return usage("a command is needed", "");
+	code = ctl_parse(command->verb, l->nwords, l->words, &args);
+	if (code == CTL_OK)
+		code = ctl_run(&l->ctl, command, args);
+	json_object_put(args);
+	return code;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "socket", required_argument, NULL, 's' },
-						 { "help", no_argument, NULL, 'h' },
-						 { "version", no_argument, NULL, 'V' },
-						 { NULL, 0, NULL, 0 } };
-	const char *path = DEFAULT_SOCKET;
-	bool help = false;
-	enum exit_code code;
-	char *request;
-	int c;
+	struct line l = { .ctl = { .socket = CTL_DEFAULT_SOCKET, .colour = wants_colour() } };
+	int code;
 
-	while ((c = getopt_long(argc, argv, "+s:hV", options, NULL)) != -1) {
-		if (c == 's') {
-			path = optarg;
-		} else if (c == 'h') {
-			help = true;
-		} else if (c == 'V') {
-			puts("nvmf-p2pctl " NVMF_P2PD_VERSION);
-			return EXIT_OK;
-		} else {
-			fputs("Try 'nvmf-p2pctl --help'.\n", stderr);
-			return EXIT_USAGE;
-		}
+	l.words = calloc((size_t)argc + 1, sizeof(l.words[0]));
+	if (!l.words)
+		return CTL_REFUSED;
+	/* for the shell's completion, not for people: what stands before and the word itself */
+	if (argc > 1 && strcmp(argv[1], "--complete") == 0) {
+		ctl_complete(&l.ctl, argc - 2, argv + 2);
+		code = CTL_OK;
+	} else {
+		code = parse_line(&l, argc, argv);
+		if (code == CTL_OK)
+			code = run_line(&l);
 	}
-	if (help) {
-		print_help(path);
-		return EXIT_OK;
+	free(l.words);
+	if (fflush(stdout) == EOF && code == CTL_OK) {
+		perror("nvmf-p2pctl: writing");
+		code = CTL_REFUSED;
 	}
-	request = optind < argc ? request_of(argv + optind) : NULL;
-	if (!request) {
-		fputs("nvmf-p2pctl: a request without spaces in its words is needed. Try 'nvmf-p2pctl --help'.\n",
-		      stderr);
-		return EXIT_USAGE;
-	}
-	code = ask(path, request, false);
-	free(request);
 	return code;
 }

@@ -1,69 +1,42 @@
-/* The control socket: its verbs, its connections. */
+/* The control socket: listening, connections. */
 #include "target/daemon/control.h"
 
-#include "target/log.h"
-#include "target/target.h"
+#include "target/daemon/control_call.h"
+#include "target/daemon/daemon.h"
 
 #include <errno.h>
-#include <stdarg.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-/* ---- verbs -----------------------------------------------------------------------------------
- */
-
-static int control_help(struct control_call *call);
-
-static const struct control_verb verbs[] = {
-	{ "help", "", "show what can be asked", 0, 0, control_help },
-	{ "ana", "[SUBSYSTEM PORT GROUP STATE]",
-	  "show how namespaces are reached through the ports, or set the state of an ANA group: "
-	  "optimized, non-optimized, inaccessible, persistent-loss, change",
-	  0, 4, control_ana },
-};
-#define NVERBS (sizeof(verbs) / sizeof(verbs[0]))
-
-static int control_help(struct control_call *call)
-{
-	for (size_t i = 0; i < NVERBS; i++)
-		fprintf(call->out, "%s%s%s\n\t%s\n", verbs[i].name, verbs[i].args[0] ? " " : "",
-			verbs[i].args, verbs[i].help);
-	return 0;
-}
-
-static const struct control_verb *find_verb(const char *name)
-{
-	for (size_t i = 0; i < NVERBS; i++)
-		if (strcmp(verbs[i].name, name) == 0)
-			return &verbs[i];
-	return NULL;
-}
-
-/* ---- connections ------------------------------------------------------------------------------
- */
+#define FIRST_SIZE 4096 /* of a connection's buffer; it grows to CONTROL_REQUEST_MAX */
 
 struct control {
 	struct ev_loop *loop;
-	struct target *target;
+	struct daemon *daemon;
 	struct sockaddr_un address;
 	int fd;
+	ev_tstamp started;
 	ev_io acceptable;
 	ev_timer pause; /* no descriptors left: accept again then */
-	unsigned int npeers;
+	unsigned int npeers, nreaders;
 	LIST_HEAD(control_peers, control_peer) peers;
 };
 
 struct control_peer {
 	struct control *control;
 	int fd;
+	bool may_change; /* root or the daemon's user */
 	ev_io readable, writable;
 	ev_timer idle;
-	char in[CONTROL_LINE_MAX];
-	size_t nin;
+	char *in;
+	size_t nin, in_size;
+	bool too_long;             /* the request is, and its end is looked for */
 	bool eof;                  /* it has said all */
 	bool closing;              /* after the answer */
 	struct control_call *call; /* being answered: nothing is read meanwhile */
@@ -72,13 +45,8 @@ struct control_peer {
 	LIST_ENTRY(control_peer) entry;
 };
 
-static void free_call(struct control_call *call)
-{
-	if (call->out)
-		fclose(call->out);
-	free(call->text);
-	free(call);
-}
+/* ---- connections ------------------------------------------------------------------------------
+ */
 
 static void close_peer(struct control_peer *p)
 {
@@ -91,7 +59,9 @@ static void close_peer(struct control_peer *p)
 		p->call->peer = NULL;
 	LIST_REMOVE(p, entry);
 	c->npeers--;
+	c->nreaders -= !p->may_change;
 	close(p->fd);
+	free(p->in);
 	free(p->out);
 	free(p);
 }
@@ -108,144 +78,115 @@ static void send_text(struct control_peer *p, char *text, size_t len)
 	ev_timer_again(p->control->loop, &p->idle);
 }
 
-static void answer(struct control_call *call, int err)
-{
-	struct control_peer *p = call->peer;
-	bool complete;
-
-	if (err)
-		fprintf(call->out, "error: %s\n", call->why[0] ? call->why : strerror(-err));
-	else
-		fputs("ok\n", call->out);
-	complete = !ferror(call->out);
-	complete &= fclose(call->out) == 0; /* only now text is where it stays */
-	call->out = NULL;
-	if (p) {
-		p->call = NULL;
-		if (complete) {
-			send_text(p, call->text, call->len);
-			call->text = NULL;
-		} else {
-			close_peer(p); /* no memory */
-		}
-	}
-	free_call(call);
-}
-
-int control_refuse(struct control_call *call, int err, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(call->why, sizeof(call->why), fmt, args);
-	va_end(args);
-	return err;
-}
-
 void control_done(struct control_call *call, int err)
 {
-	answer(call, err);
-}
+	struct control_peer *p = call->peer;
 
-/* ---- requests --------------------------------------------------------------------------------
- */
+	if (p) {
+		size_t len = 0;
+		char *text = control_answer(call, err, &len);
 
-static bool is_plain(const char *line, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-			return false;
-	return true;
-}
-
-/* Cut the line into words. False: there are too many. */
-static bool split(struct control_call *call, char **ret_verb)
-{
-	char *save = NULL, *word = strtok_r(call->line, " ", &save);
-
-	*ret_verb = word;
-	while (word && (word = strtok_r(NULL, " ", &save))) {
-		if (call->argc == CONTROL_WORDS_MAX)
-			return false;
-		call->argv[call->argc++] = word;
+		p->call = NULL;
+		if (text)
+			send_text(p, text, len);
+		else
+			close_peer(p); /* no memory */
 	}
-	return true;
+	control_call_free(call);
 }
 
-static int run_line(struct control_call *call, size_t len)
+/* NULL: no memory, and the peer is gone. */
+static struct control_call *start_call(struct control_peer *p)
 {
-	const struct control_verb *verb;
-	char *name;
+	struct control_call *call = calloc(1, sizeof(*call));
 
-	if (!is_plain(call->line, len))
-		return control_refuse(call, -EINVAL, "the request holds control characters");
-	if (!split(call, &name))
-		return control_refuse(call, -E2BIG, "more than %d words", CONTROL_WORDS_MAX + 1);
-	if (!name)
-		return control_refuse(call, -EINVAL, "empty request; \"help\" shows what there is");
-	verb = find_verb(name);
-	if (!verb)
-		return control_refuse(call, -EINVAL, "unknown: %.64s; \"help\" shows what there is",
-				      name);
-	if (call->argc < verb->min_args || call->argc > verb->max_args)
-		return control_refuse(call, -EINVAL, "wrong number of words: %s %s", verb->name,
-				      verb->args);
-	return verb->run(call);
+	if (!call) {
+		close_peer(p);
+		return NULL;
+	}
+	call->daemon = p->control->daemon;
+	call->may_change = p->may_change;
+	call->since = ev_now(p->control->loop) - p->control->started;
+	call->peer = p;
+	p->call = call;
+	ev_io_stop(p->control->loop, &p->readable);
+	ev_timer_stop(p->control->loop, &p->idle); /* it is we who take time */
+	return call;
 }
 
 /* The peer may be gone when this returns. */
-static void take_line(struct control_peer *p, const char *line, size_t len)
+static void refuse(struct control_peer *p, int err, const char *why)
 {
-	struct control_call *call = calloc(1, sizeof(*call));
-	int err;
+	struct control_call *call = start_call(p);
 
 	if (call)
-		call->out = open_memstream(&call->text, &call->len);
-	if (!call || !call->out) {
-		free(call);
-		close_peer(p);
-		return;
-	}
-	call->target = p->control->target;
-	call->peer = p;
-	p->call = call;
-	memcpy(call->line, line, len);
-	ev_io_stop(p->control->loop, &p->readable);
-	ev_timer_stop(p->control->loop, &p->idle); /* it is we who take time */
-	err = run_line(call, len);
-	if (err != CONTROL_LATER)
-		answer(call, err);
+		control_done(call, control_refuse(call, err, "%s", why));
 }
 
-static void refuse_peer(struct control_peer *p, const char *why)
+/* The request is no more needed where it was read. */
+static void consume(struct control_peer *p, size_t len)
 {
-	char *text = NULL;
-	int len = asprintf(&text, "error: %s\n", why);
+	p->nin -= len;
+	memmove(p->in, p->in + len, p->nin);
+}
 
-	p->closing = true;
-	if (len < 0)
-		close_peer(p);
+/* The peer may be gone when this returns. */
+static void take_line(struct control_peer *p, size_t len)
+{
+	struct control_call *call = start_call(p);
+	int err;
+
+	if (!call)
+		return;
+	if (p->too_long)
+		err = control_refuse(call, -EMSGSIZE,
+				     "the request is too long, up to %u bytes are taken",
+				     CONTROL_REQUEST_MAX);
 	else
-		send_text(p, text, (size_t)len);
+		err = control_parse(call, p->in, len);
+	p->too_long = false;
+	consume(p, len + 1);
+	if (!err)
+		err = control_run(call);
+	if (err != CONTROL_LATER)
+		control_done(call, err);
+}
+
+/* Room for more of a request, of which there is no end yet. False: no memory. */
+static bool make_room(struct control_peer *p)
+{
+	size_t size = p->in_size ? 2 * p->in_size : FIRST_SIZE;
+	char *in;
+
+	if (p->nin < p->in_size)
+		return true;
+	if (p->in_size == CONTROL_REQUEST_MAX) {
+		p->too_long = true;
+		p->nin = 0;
+		return true;
+	}
+	in = realloc(p->in, size);
+	if (!in)
+		return false;
+	p->in = in;
+	p->in_size = size;
+	return true;
 }
 
 /* The next of what has been read; else read on. The peer may be gone when this returns. */
 static void go_on(struct control_peer *p)
 {
-	const char *end = memchr(p->in, '\n', p->nin);
-	char line[CONTROL_LINE_MAX];
-	size_t len;
+	const char *end = p->nin ? memchr(p->in, '\n', p->nin) : NULL;
 
-	if (end) {
-		len = (size_t)(end - p->in);
-		memcpy(line, p->in, len);
-		p->nin -= len + 1;
-		memmove(p->in, end + 1, p->nin);
-		take_line(p, line, len);
-	} else if (p->closing || p->eof) {
+	if (p->closing) {
 		close_peer(p);
-	} else if (p->nin == sizeof(p->in)) {
-		refuse_peer(p, "the request is too long");
+	} else if (end) {
+		take_line(p, (size_t)(end - p->in));
+	} else if (p->eof && (p->nin || p->too_long)) {
+		p->closing = true;
+		refuse(p, -EBADMSG, "the request has no end: it is one line, with a newline");
+	} else if (p->eof || !make_room(p)) {
+		close_peer(p);
 	} else {
 		ev_io_start(p->control->loop, &p->readable);
 		ev_timer_again(p->control->loop, &p->idle);
@@ -255,10 +196,11 @@ static void go_on(struct control_peer *p)
 static void on_readable(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct control_peer *p = w->data;
-	ssize_t n = read(p->fd, p->in + p->nin, sizeof(p->in) - p->nin);
+	ssize_t n;
 
 	(void)loop;
 	(void)revents;
+	n = read(p->fd, p->in + p->nin, p->in_size - p->nin);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			close_peer(p);
@@ -301,6 +243,7 @@ static void on_idle(struct ev_loop *loop, ev_timer *w, int revents)
 /* ---- listening -------------------------------------------------------------------------------
  */
 
+/* Whom the file's mode lets connect may read. */
 static bool is_trusted(int fd)
 {
 	struct ucred peer;
@@ -320,18 +263,22 @@ static void add_peer(struct control *c, int fd)
 	}
 	p->control = c;
 	p->fd = fd;
+	p->may_change = is_trusted(fd);
 	ev_io_init(&p->readable, on_readable, fd, EV_READ);
 	ev_io_init(&p->writable, on_writable, fd, EV_WRITE);
 	ev_init(&p->idle, on_idle);
 	p->idle.repeat = CONTROL_IDLE_S;
 	p->readable.data = p->writable.data = p->idle.data = p;
 	LIST_INSERT_HEAD(&c->peers, p, entry);
-	if (c->npeers++ >= CONTROL_PEERS_MAX)
-		refuse_peer(p, "too many connections");
-	else if (!is_trusted(fd))
-		refuse_peer(p, "only root and the daemon's user may");
-	else
+	c->npeers++;
+	c->nreaders += !p->may_change;
+	if (c->npeers > CONTROL_PEERS_MAX ||
+	    (!p->may_change && c->nreaders > CONTROL_READERS_MAX)) {
+		p->closing = true;
+		refuse(p, -EBUSY, "too many connections; try again later");
+	} else {
 		go_on(p);
+	}
 }
 
 static void on_pause_over(struct ev_loop *loop, ev_timer *w, int revents)
@@ -342,14 +289,15 @@ static void on_pause_over(struct ev_loop *loop, ev_timer *w, int revents)
 	ev_io_start(loop, &c->acceptable);
 }
 
-/* At twice the limit nobody is told any more why. */
+/* At twice the limit nobody is told any more why. Readers alone do not get there. */
 static void on_acceptable(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct control *c = w->data;
 	int fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	(void)revents;
-	if (fd >= 0 && c->npeers >= 2 * CONTROL_PEERS_MAX) {
+	if (fd >= 0 && (c->npeers >= 2 * CONTROL_PEERS_MAX ||
+			(c->nreaders >= 2 * CONTROL_READERS_MAX && !is_trusted(fd)))) {
 		close(fd);
 	} else if (fd >= 0) {
 		add_peer(c, fd);
@@ -393,8 +341,40 @@ static int take_away_stale(const struct control *c)
 	return unlink(c->address.sun_path) < 0 ? -errno : 0;
 }
 
-/* Nobody can connect before listen(), so the mode is right in time. */
-static int open_socket(struct control *c)
+/* Its members may connect. */
+static int give_to_group(const char *path, const char *group)
+{
+	const struct group *g = getgrnam(group);
+
+	if (!g)
+		return -ENOENT;
+	if (chown(path, (uid_t)-1, g->gr_gid) < 0)
+		return -errno;
+	return chmod(path, 0660) < 0 ? -errno : 0;
+}
+
+/* Nobody can connect before listen(), so owner and mode are right in time. *@ret_group_fails: it is
+ * the group. */
+static int listen_on(const struct control *c, const char *group, bool *ret_group_fails)
+{
+	const char *path = c->address.sun_path;
+	int err;
+
+	if (bind(c->fd, (const struct sockaddr *)&c->address, sizeof(c->address)) < 0)
+		return -errno;
+	err = chmod(path, 0600) < 0 ? -errno : 0;
+	if (!err && group) {
+		err = give_to_group(path, group);
+		*ret_group_fails = err != 0;
+	}
+	if (!err && listen(c->fd, CONTROL_PEERS_MAX) < 0)
+		err = -errno;
+	if (err)
+		unlink(path);
+	return err;
+}
+
+static int open_socket(struct control *c, const char *group, bool *ret_group_fails)
 {
 	int err = make_folder(c->address.sun_path);
 
@@ -405,37 +385,47 @@ static int open_socket(struct control *c)
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		return -errno;
-	if (bind(c->fd, (const struct sockaddr *)&c->address, sizeof(c->address)) < 0) {
-		err = -errno;
+	err = listen_on(c, group, ret_group_fails);
+	if (err)
 		close(c->fd);
-		return err;
-	}
-	if (chmod(c->address.sun_path, 0600) < 0 || listen(c->fd, CONTROL_PEERS_MAX) < 0) {
-		err = -errno;
-		unlink(c->address.sun_path);
-		close(c->fd);
-	}
 	return err;
 }
 
-int control_create(const char *path, struct ev_loop *loop, struct target *t,
+static void explain_group(struct config_diag *diag, const char *group, int err)
+{
+	snprintf(diag->what, sizeof(diag->what), "control socket: daemon.control_group %s: %s",
+		 group, err == -ENOENT ? "there is no such group" : strerror(-err));
+	snprintf(diag->fix, sizeof(diag->fix), "%s",
+		 err == -ENOENT
+			 ? "make it (groupadd --system), or set another"
+			 : "make the daemon's user a member of it, as with SupplementaryGroups= "
+			   "in its unit");
+}
+
+int control_create(const char *path, const char *group, struct ev_loop *loop, struct daemon *d,
 		   struct control **ret_control, struct config_diag *diag)
 {
 	struct control *c = calloc(1, sizeof(*c));
+	bool group_fails = false;
 	int err = c ? 0 : -ENOMEM;
 
 	if (c) {
 		c->loop = loop;
-		c->target = t;
+		c->daemon = d;
+		c->started = ev_now(loop);
 		c->address.sun_family = AF_UNIX;
 		strlcpy(c->address.sun_path, path, sizeof(c->address.sun_path));
 		LIST_INIT(&c->peers);
-		err = open_socket(c);
+		err = open_socket(c, group, &group_fails);
 	}
 	if (err) {
 		*diag = (struct config_diag){ .fix = "set daemon.control_socket to another path" };
-		snprintf(diag->what, sizeof(diag->what), "control socket %s: %s", path,
-			 err == -EADDRINUSE ? "another daemon listens there" : strerror(-err));
+		if (group_fails)
+			explain_group(diag, group, err);
+		else
+			snprintf(diag->what, sizeof(diag->what), "control socket %s: %s", path,
+				 err == -EADDRINUSE ? "another daemon listens there"
+						    : strerror(-err));
 		free(c);
 		return err;
 	}

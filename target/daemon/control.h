@@ -1,75 +1,52 @@
 /*
  * control: the socket through which an administrator asks the daemon and changes what it does.
  *
- * A Unix stream socket. A request is one line of words; the answer is lines, and then one that is
- * "ok" or begins with "error: ". nvmf-p2pctl sends and shows them. What there is to say is one
- * const table of verbs, in control.c.
+ * A Unix stream socket. A request is one line with one JSON object, the answer likewise; a
+ * connection may ask any number of times, and answers come in the order of the requests. The form
+ * is in docs/control.md, what can be asked in verbs.c; nvmf-p2pctl speaks it.
  *
- * Served by the control thread's loop, which never waits for a peer: a connection has a buffer of
- * one line and one answer, is read again only when the answer is gone, and is closed after
- * CONTROL_IDLE_S of silence. Only root and the daemon's own user are served.
+ * Served by the control thread's loop, which never waits for a peer: a connection has one request
+ * and one answer at a time, is read again only when the answer is gone, and is closed after
+ * CONTROL_IDLE_S of silence.
+ *
+ * Whom the socket's file mode lets in may read; root and the daemon's own user may change things
+ * too. Readers get no more than half of the connections, so they cannot keep root out.
+ *
+ *      control.c          listening, connections
+ *      control_request.c  from the line to the verb, from its result to the answer
+ *      control_show.c, control_queues.c, control_p2p.c, control_ana.c, control_change.c
+ *                         the verbs (control_call.h)
  */
-#ifndef TARGET_CONTROL_H
-#define TARGET_CONTROL_H
+#ifndef TARGET_DAEMON_CONTROL_H
+#define TARGET_DAEMON_CONTROL_H
 
 #include "config/config.h"
 
 #include <ev.h>
-#include <stdio.h>
 
-#define CONTROL_LINE_MAX  4096 /* bytes, with the newline */
-#define CONTROL_WORDS_MAX 16
-#define CONTROL_PEERS_MAX 16
-#define CONTROL_IDLE_S    10
-#define CONTROL_LATER     1 /* what a verb returns that will call control_done() */
+#define CONTROL_REQUEST_MAX (64u << 10) /* bytes, with the newline */
+#define CONTROL_ANSWER_MAX  (16u << 20)
+#define CONTROL_DEPTH_MAX   8 /* of JSON in a request */
+#define CONTROL_PEERS_MAX   32
+#define CONTROL_READERS_MAX (CONTROL_PEERS_MAX / 2)
+#define CONTROL_IDLE_S      10
 
 struct control;
-struct control_peer;
-struct target;
+struct daemon;
 
-/* A request that is being answered. */
-struct control_call {
-	struct target *target;
-	unsigned int argc; /* words after the verb */
-	char *argv[CONTROL_WORDS_MAX];
-	FILE *out; /* answer lines */
-	/* private: */
-	struct control_peer *peer; /* NULL: gone */
-	char line[CONTROL_LINE_MAX];
-	char *text; /* what out has written */
-	size_t len;
-	char why[256];
-};
-
-struct control_verb {
-	const char *name;
-	const char *args; /* for people */
-	const char *help;
-	unsigned int min_args, max_args;
-	/* 0; a negative errno, maybe with control_refuse(); or CONTROL_LATER */
-	int (*run)(struct control_call *call);
-};
-
-/** control_create() - listen at @path, whose folder is made if it is not there. A socket that
- * nobody listens at any more is taken away. Return: 0 or negative errno, and @diag says why. */
-__attribute__((warn_unused_result)) int control_create(const char *path, struct ev_loop *loop,
-						       struct target *t,
+/**
+ * control_create() - listen at @path, whose folder is made if it is not there. A socket that nobody
+ * listens at any more is taken away.
+ * @group: whose members may read, too; NULL: nobody but root and the daemon's user.
+ * @d: must outlive it. Return: 0 or negative errno, and @diag says why.
+ */
+__attribute__((warn_unused_result)) int control_create(const char *path, const char *group,
+						       struct ev_loop *loop, struct daemon *d,
 						       struct control **ret_control,
 						       struct config_diag *diag);
 
 /** control_destroy() - close all connections and take the socket away. Calls that are not done yet
  * may still be. NULL is fine. */
 void control_destroy(struct control *c);
-
-/** control_refuse() - say why, in words. Return: @err. */
-__attribute__((format(printf, 3, 4))) int control_refuse(struct control_call *call, int err,
-							 const char *fmt, ...);
-
-/** control_done() - after CONTROL_LATER: the answer is complete, with 0 or negative errno. @call is
- * freed. */
-void control_done(struct control_call *call, int err);
-
-/* control_ana.c */
-int control_ana(struct control_call *call);
 
 #endif

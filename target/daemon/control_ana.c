@@ -1,31 +1,33 @@
-/* The control verb about asymmetric namespace access. */
-#include "target/daemon/control.h"
-
+/* The control socket's verbs about paths that hosts take: ANA states, drain and undrain. */
 #include "target/core.h"
+#include "target/daemon/control_call.h"
+#include "target/daemon/daemon.h"
 #include "target/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void print_group(FILE *out, const struct subsystem *s, uint16_t port_id, unsigned int group)
-{
-	enum config_ana state = ana_state(s, port_id, group);
-	const struct namespace *ns;
-	const char *between = " ";
+/* ---- ANA states --------------------------------------------------------------------------------
+ */
 
-	fprintf(out, "%s %u ", s->nqn, port_id);
+static void put_group(struct json_object *o, const struct subsystem *s, uint16_t port_id,
+		      unsigned int group)
+{
+	const struct namespace *ns;
+	struct json_object *nsids;
+
+	put_text(o, "subsystem", s->nqn);
+	put_number(o, "port", port_id);
 	if (group == ANA_GROUP_LOST)
-		fputs("lost", out);
+		put_text(o, "group", "lost");
 	else
-		fprintf(out, "%u", group);
-	fprintf(out, " %s", config_ana_names[state]);
+		put_number(o, "group", group);
+	put_text(o, "state", config_ana_names[ana_state(s, port_id, group)]);
+	nsids = put_array(o, "namespaces");
 	FOR_EACH_NAMESPACE (s, ns)
-		if (ns->ana_group == group) {
-			fprintf(out, "%s%u", between, ns->nsid);
-			between = ",";
-		}
-	fputs("\n", out);
+		if (ns->ana_group == group)
+			add_number(nsids, ns->nsid);
 }
 
 /* A group without namespaces only if it is not as it would be anyway. */
@@ -36,74 +38,246 @@ static bool is_worth_a_line(const struct subsystem *s, uint16_t port_id, unsigne
 	FOR_EACH_NAMESPACE (s, ns)
 		if (ns->ana_group == group)
 			return true;
-	return group != ANA_GROUP_LOST && ana_state(s, port_id, group) != CONFIG_ANA_OPTIMIZED;
+	if (group == ANA_GROUP_LOST)
+		return false;
+	for (size_t i = 0; i < s->nana; i++)
+		if (s->ana[i].port_id == port_id)
+			return s->ana[i].group[group].state != CONFIG_ANA_OPTIMIZED;
+	return false;
 }
 
-static void print_states(FILE *out, const struct target *t)
+static void show_states(struct control_call *call, const struct subsystem *wanted)
 {
+	const struct target *t = call->daemon->target;
+	struct config model;
+
+	control_model(call->daemon, &model);
+	call->result = json_object_new_array();
 	for (size_t i = 1; i < t->nsubsystems; i++)
-		for (size_t p = 0; p < t->conf->nports; p++)
+		for (size_t p = 0; p < model.nports; p++)
 			for (unsigned int g = 1; g <= ANA_GROUP_MAX; g++) {
 				const struct subsystem *s = t->subsystems[i];
-				const struct config_port *port = &t->conf->ports[p];
+				const struct config_port *port = &model.ports[p];
 
-				if (subsystem_on_port(s, port->id) &&
+				if ((!wanted || s == wanted) && subsystem_on_port(s, port->id) &&
 				    is_worth_a_line(s, port->id, g))
-					print_group(out, s, port->id, g);
+					put_group(add_object(call->result), s, port->id, g);
 			}
 }
 
-static bool parse_number(const char *text, unsigned long max, unsigned long *ret)
+static void explain(struct control_call *call, int err)
 {
-	char *end;
-
-	if (*text < '0' || *text > '9')
-		return false;
-	errno = 0;
-	*ret = strtoul(text, &end, 10);
-	return !errno && !*end && *ret <= max;
+	if (err == -ECANCELED)
+		(void)control_refuse(call, err, "another state was set meanwhile");
+	if (err == -ETIMEDOUT)
+		(void)control_refuse(call, err,
+				     "it is so now, but commands are still in flight after %d s; "
+				     "`nvmf-p2pctl queues` shows where",
+				     ANA_TRANSITION_S);
 }
 
 static void on_set(void *arg, int err)
 {
 	struct control_call *call = arg;
 
-	if (err == -ECANCELED)
-		(void)control_refuse(call, err, "another state was set meanwhile");
+	explain(call, err);
 	control_done(call, err);
+}
+
+static enum config_ana parse_state(const char *text)
+{
+	enum config_ana state = CONFIG_ANA_OPTIMIZED;
+
+	while (strcmp(config_ana_names[state], text) != 0)
+		state++;
+	return state;
 }
 
 int control_ana(struct control_call *call)
 {
-	unsigned long port, group;
+	const char *text = control_text(call, "state");
+	uint16_t port_id = 0;
+	enum config_ana state;
+	uint64_t group = 0;
 	struct subsystem *s;
-	int state = 0, err;
+	bool has_port, has_group = control_number(call, "group", &group);
+	int err = control_find_subsystem(call, &s);
 
-	if (call->argc == 0) {
-		print_states(call->out, call->target);
+	if (!err)
+		err = control_find_port(call, &has_port, &port_id);
+	if (err)
+		return err;
+	if (!has_port && !has_group && !text) {
+		show_states(call, s);
 		return 0;
 	}
-	if (call->argc != 4)
-		return control_refuse(call, -EINVAL,
-				      "a subsystem, a port, a group and a state are needed");
-	s = subsystem_find(call->target, call->argv[0]);
-	if (!s || s->discovery)
-		return control_refuse(call, -ENOENT, "no subsystem %.223s", call->argv[0]);
-	if (!parse_number(call->argv[1], UINT16_MAX, &port))
-		return control_refuse(call, -EINVAL, "not a port's id: %.64s", call->argv[1]);
-	if (!parse_number(call->argv[2], UINT32_MAX, &group) || group < 1 ||
-	    group > CONFIG_ANA_GROUPS)
-		return control_refuse(call, -EINVAL, "not a group, 1..%d: %.64s", CONFIG_ANA_GROUPS,
-				      call->argv[2]);
-	while (config_ana_names[state] && strcmp(config_ana_names[state], call->argv[3]) != 0)
-		state++;
-	if (!config_ana_names[state])
-		return control_refuse(call, -EINVAL, "no such state: %.64s", call->argv[3]);
-	log_info("ANA group %lu of %s on port %lu: %s, as ordered", group, s->nqn, port,
-		 config_ana_names[state]);
-	err = ana_set(call->target, s, (uint16_t)port, (uint32_t)group, (enum config_ana)state,
-		      on_set, call);
+	if (!s || !has_port || !has_group || !text)
+		return control_refuse(
+			call, -EINVAL,
+			"\"subsystem\", \"port\", \"group\" and \"state\" are needed");
+	state = parse_state(text);
+	log_info("ANA group %u of %s on port %u: %s, as ordered", (unsigned int)group, s->nqn,
+		 port_id, text);
+	err = ana_set(call->daemon->target, s, port_id, (uint32_t)group, state, on_set, call);
 	if (err == -ENOENT)
-		return control_refuse(call, err, "no port %lu", port);
+		return control_refuse(call, err, "%s is not reached through port %u", s->nqn,
+				      port_id);
 	return err ? err : CONTROL_LATER;
+}
+
+/* ---- drain -------------------------------------------------------------------------------------
+ */
+
+/* Which paths: of each subsystem through each of its ports. */
+struct choice {
+	const struct subsystem *s; /* NULL: any */
+	uint16_t port_id;
+	bool has_port;
+};
+
+struct drain_job {
+	struct control_call *call;
+	unsigned int nwaiting;
+	int err; /* the first */
+};
+
+static int choose(struct control_call *call, struct choice *ret)
+{
+	struct subsystem *s = NULL;
+	int err = control_find_subsystem(call, &s);
+
+	if (!err)
+		err = control_find_port(call, &ret->has_port, &ret->port_id);
+	ret->s = s;
+	return err;
+}
+
+/* Have @fn called for each path; the discovery service has none. Return: how many. */
+static unsigned int for_each_path(const struct control_call *call, const struct choice *choice,
+				  void (*fn)(void *arg, struct subsystem *s, uint16_t port_id),
+				  void *arg)
+{
+	const struct target *t = call->daemon->target;
+	struct config model;
+	unsigned int n = 0;
+
+	control_model(call->daemon, &model);
+	for (size_t i = 1; i < t->nsubsystems; i++)
+		for (size_t p = 0; p < model.nports; p++) {
+			struct subsystem *s = t->subsystems[i];
+			const struct config_port *port = &model.ports[p];
+
+			if ((choice->s && s != choice->s) || s->dying ||
+			    (choice->has_port && port->id != choice->port_id) ||
+			    !subsystem_on_port(s, port))
+				continue;
+			if (fn)
+				fn(arg, s, port->id);
+			n++;
+		}
+	return n;
+}
+
+static void put_path(void *arg, struct subsystem *s, uint16_t port_id)
+{
+	struct json_object *o = add_object(arg);
+
+	put_text(o, "subsystem", s->nqn);
+	put_number(o, "port", port_id);
+}
+
+static void put_choice(struct control_call *call, const char *key)
+{
+	struct choice choice = { 0 };
+
+	call->result = json_object_new_object();
+	if (choose(call, &choice) == 0)
+		(void)for_each_path(call, &choice, put_path, put_array(call->result, key));
+}
+
+static void finish_job(struct drain_job *job)
+{
+	struct control_call *call = job->call;
+	int err = job->err;
+
+	free(job);
+	if (err == 0) {
+		put_choice(call, "drained");
+		put_text(call->result, "note",
+			 "hosts without another path wait; `nvmf-p2pctl undrain` or a restart lets "
+			 "them go on");
+	}
+	explain(call, err);
+	control_done(call, err);
+}
+
+static void on_drained(void *arg, int err)
+{
+	struct drain_job *job = arg;
+
+	if (!job->err)
+		job->err = err;
+	if (--job->nwaiting == 0)
+		finish_job(job);
+}
+
+static void drain_path(void *arg, struct subsystem *s, uint16_t port_id)
+{
+	struct drain_job *job = arg;
+	int err;
+
+	log_info("%s on port %u: drained, as ordered", s->nqn, port_id);
+	job->nwaiting++;
+	err = ana_drain(job->call->daemon->target, s, port_id, on_drained, job);
+	if (err)
+		on_drained(job, err);
+}
+
+static int refuse_empty(struct control_call *call)
+{
+	return control_refuse(call, -ENOENT,
+			      "no subsystem is reached so; `nvmf-p2pctl ports` shows "
+			      "which through which");
+}
+
+int control_drain(struct control_call *call)
+{
+	struct choice choice = { 0 };
+	struct drain_job *job;
+	int err = choose(call, &choice);
+
+	if (err)
+		return err;
+	if (for_each_path(call, &choice, NULL, NULL) == 0)
+		return refuse_empty(call);
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return -ENOMEM;
+	job->call = call;
+	job->nwaiting = 1; /* not before all have been asked */
+	(void)for_each_path(call, &choice, drain_path, job);
+	on_drained(job, 0);
+	return CONTROL_LATER;
+}
+
+static void undrain_path(void *arg, struct subsystem *s, uint16_t port_id)
+{
+	struct control_call *call = arg;
+
+	log_info("%s on port %u: not drained any more, as ordered", s->nqn, port_id);
+	if (ana_undrain(call->daemon->target, s, port_id))
+		log_error("no memory to tell all hosts");
+}
+
+int control_undrain(struct control_call *call)
+{
+	struct choice choice = { 0 };
+	int err = choose(call, &choice);
+
+	if (err)
+		return err;
+	if (for_each_path(call, &choice, undrain_path, call) == 0)
+		return refuse_empty(call);
+	put_choice(call, "undrained");
+	return 0;
 }

@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #define RING_ENTRIES 1024
-#define BUSY_S       60 /* what one step of the start, a reload or a proof may take */
 
 /* ---- signals ----------------------------------------------------------------------------------
  */
@@ -198,8 +197,8 @@ int daemon_run(struct daemon *d)
 		  d->config_path);
 	if (start(d, true))
 		return EXIT_FAILED;
-	if (control_create(d->conf->control_socket, daemon_control_reactor(d)->loop, d->target,
-			   &d->control, &diag)) {
+	if (control_create(d->conf->control_socket, d->conf->control_group,
+			   daemon_control_reactor(d)->loop, d, &d->control, &diag)) {
 		config_diag_print(&diag, stderr);
 		return EXIT_FAILED;
 	}

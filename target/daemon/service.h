@@ -20,6 +20,8 @@ struct service {
 	struct watchdog *watchdog; /* NULL: nobody watches */
 };
 
+#define BUSY_S 60 /* what one step of the start, a reload or a proof may take */
+
 /** service_busy() - what follows may take @seconds: a start or a stop is not given up for so long,
  * and the watchdog does not mind the control thread. */
 void service_busy(struct daemon *d, unsigned int seconds);
