@@ -13,6 +13,7 @@ PREFIX     ?= /usr/local
 SBINDIR    ?= $(PREFIX)/sbin
 SYSCONFDIR ?= /etc
 MANDIR     ?= $(PREFIX)/share/man
+COMPDIR    ?= $(PREFIX)/share/bash-completion/completions
 DOCDIR     ?= $(PREFIX)/share/doc/nvmf-p2pd
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 INSTALL    ?= install
@@ -144,9 +145,11 @@ format:
 # ---- install -------------------------------------------------------------------------------
 install: $(O)/nvmf-p2pd $(O)/nvmf-p2pctl
 	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(SYSCONFDIR)/nvmf-p2pd/exports.d $(DESTDIR)$(DOCDIR) \
-		$(DESTDIR)$(UNITDIR)
+		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(COMPDIR)
 	$(INSTALL) -m 0755 $(O)/nvmf-p2pd $(DESTDIR)$(SBINDIR)/nvmf-p2pd
 	$(INSTALL) -m 0755 $(O)/nvmf-p2pctl $(DESTDIR)$(SBINDIR)/nvmf-p2pctl
+	$(INSTALL) -m 0644 target/ctl/nvmf-p2pctl.8 $(DESTDIR)$(MANDIR)/man8/nvmf-p2pctl.8
+	$(INSTALL) -m 0644 target/ctl/nvmf-p2pctl.bash-completion $(DESTDIR)$(COMPDIR)/nvmf-p2pctl
 	$(INSTALL) -m 0644 config/example.conf $(DESTDIR)$(DOCDIR)/example.conf
 	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man5
 	$(INSTALL) -m 0644 config/nvmf-p2pd.conf.5 $(DESTDIR)$(MANDIR)/man5/nvmf-p2pd.conf.5

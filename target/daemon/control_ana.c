@@ -46,7 +46,9 @@ static bool is_worth_a_line(const struct subsystem *s, uint16_t port_id, unsigne
 	return false;
 }
 
-static void show_states(struct control_call *call, const struct subsystem *wanted)
+/* @port_id: NULL: all. */
+static void show_states(struct control_call *call, const struct subsystem *wanted,
+			const uint16_t *port_id)
 {
 	const struct target *t = call->daemon->target;
 	struct config model;
@@ -59,8 +61,9 @@ static void show_states(struct control_call *call, const struct subsystem *wante
 				const struct subsystem *s = t->subsystems[i];
 				const struct config_port *port = &model.ports[p];
 
-				if ((!wanted || s == wanted) && subsystem_on_port(s, port->id) &&
-				    is_worth_a_line(s, port->id, g))
+				if ((!wanted || s == wanted) &&
+				    (!port_id || *port_id == port->id) &&
+				    subsystem_on_port(s, port->id) && is_worth_a_line(s, port->id, g))
 					put_group(add_object(call->result), s, port->id, g);
 			}
 }
@@ -107,8 +110,8 @@ int control_ana(struct control_call *call)
 		err = control_find_port(call, &has_port, &port_id);
 	if (err)
 		return err;
-	if (!has_port && !has_group && !text) {
-		show_states(call, s);
+	if (!has_group && !text) {
+		show_states(call, s, has_port ? &port_id : NULL);
 		return 0;
 	}
 	if (!s || !has_port || !has_group || !text)

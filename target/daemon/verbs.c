@@ -64,12 +64,12 @@ static const struct verb_arg queue_args[] = {
 };
 
 static const struct verb_arg ana_args[] = {
-	{ SUBSYSTEM_ARG, .positional = true, .changes = true, .help = "whose group it is" },
-	{ PORT_ARG, .positional = true, .changes = true, .help = "through this port" },
+	{ SUBSYSTEM_ARG, .positional = true, .help = "whose groups" },
+	{ PORT_ARG, .positional = true, .help = "through this port" },
 	{ .name = "group", .type = ARG_NUMBER, .min = 1, .max = GROUP_MAX, .positional = true, .changes = true,
-	  .help = "the ANA group" },
+	  .help = "set the state of this one" },
 	{ .name = "state", .type = ARG_CHOICE, .choices = ana_states, .positional = true, .changes = true,
-	  .help = "what it shall be" },
+	  .help = "to this" },
 };
 
 static const struct verb_arg add_args[] = {
