@@ -77,8 +77,8 @@ static int claims_check(struct check *k, struct claims *cl)
 	if (!second)
 		return 0;
 	diag_what(k->diag, second->where->file, second->where->line,
-		  "%s %s is given twice, first at %s:%u", cl->noun, quote(second->text).text,
-		  quote(first->where->file).text, first->where->line);
+		  "%s %s is given twice, first at %s", cl->noun, quote(second->text).text,
+		  place(first->where).text);
 	return diag_fix(k->diag, "%s", cl->fix);
 }
 
@@ -152,9 +152,9 @@ static int check_wildcards(struct check *k)
 				continue;
 			diag_what(
 				k->diag, p->where.file, p->where.line,
-				"port %u listens on %s, service %s, but port %u (%s:%u) does on all addresses",
+				"port %u listens on %s, service %s, but port %u (%s) does on all addresses",
 				p->id, quote(p->address).text, p->service, w->id,
-				quote(w->where.file).text, w->where.line);
+				place(&w->where).text);
 			return diag_fix(
 				k->diag,
 				"give one of the two another service, or each its own address");

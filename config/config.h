@@ -62,7 +62,7 @@ extern const char *const config_ana_names[CONFIG_ANA_NSTATES + 1]; /* ends with 
 /* Where a thing was defined, for messages that come later than parsing. */
 struct config_where {
 	const char *file;
-	unsigned int line;
+	unsigned int line; /* 0: @file is no file, but says where in words */
 };
 
 struct config_ana_group {
@@ -225,6 +225,10 @@ struct config_diag {
 __attribute__((warn_unused_result)) int config_load(const char *file, struct config **ret,
 						    struct config_diag *diag);
 
+/** config_new() - a model that holds the defaults and nothing else, to be given to config_free();
+ * NULL: no memory. */
+__attribute__((warn_unused_result)) struct config *config_new(void);
+
 /** config_free() - wipe and release a model and everything it points to. NULL is fine. */
 void config_free(struct config *c);
 
@@ -293,6 +297,12 @@ __attribute__((warn_unused_result)) int config_without_namespace(const struct co
 
 /** config_uuid() - read a UUID as a file has it. */
 bool config_uuid(const char *text, uint8_t ret[16]);
+
+/**
+ * config_print_brief() - as config_print() with the keys, but without what has its default.
+ * @daemon: the daemon's own settings too, which a file in exports.d may not have.
+ */
+void config_print_brief(const struct config *c, FILE *out, bool daemon);
 
 /** config_diag_print() - one line `file:line: what; fix` for a person. */
 void config_diag_print(const struct config_diag *diag, FILE *out);

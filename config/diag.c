@@ -61,6 +61,17 @@ struct quoted quote(const char *text)
 	return q;
 }
 
+struct place place(const struct config_where *where)
+{
+	struct place p;
+
+	if (where->line)
+		snprintf(p.text, sizeof(p.text), "%s:%u", quote(where->file).text, where->line);
+	else
+		snprintf(p.text, sizeof(p.text), "%s", quote(where->file).text);
+	return p;
+}
+
 /* The end of a path says more than its beginning. */
 static void set_file(struct config_diag *d, const char *file)
 {

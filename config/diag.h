@@ -21,6 +21,11 @@ struct quoted {
  */
 struct quoted quote(const char *text);
 
+/** place() - "FILE:LINE" of @where, to be used as quote(). */
+struct place {
+	char text[QUOTED_MAX + 12];
+} place(const struct config_where *where);
+
 /** utf8_len() - bytes of the printable UTF-8 character at @s; 0 if there is none (or the end). */
 size_t utf8_len(const char *s);
 

@@ -78,6 +78,9 @@ const struct key *key_nearest(const struct group *g, const char *name);
 uint64_t key_number(const struct key *k, const void *obj);
 void key_set_number(const struct key *k, void *obj, uint64_t value);
 
+/** key_is_default() - has the field of @k in @obj its default, or nothing? */
+bool key_is_default(const struct key *k, const void *obj);
+
 /** key_default() - give each field of @g in @obj its default. */
 void key_defaults(const struct group *g, void *obj);
 

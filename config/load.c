@@ -177,16 +177,25 @@ static int load_all(struct config *c, const char *file, struct config_diag *diag
 	return err ? err : check_model(c, file, diag);
 }
 
-int config_load(const char *file, struct config **ret, struct config_diag *diag)
+struct config *config_new(void)
 {
 	void *arena = NULL;
 	struct config *c = arena_alloc(&arena, 1, sizeof(*c));
 
+	if (!c)
+		return NULL;
+	c->arena = arena;
+	key_defaults(&group_file, c);
+	return c;
+}
+
+int config_load(const char *file, struct config **ret, struct config_diag *diag)
+{
+	struct config *c = config_new();
+
 	*diag = (struct config_diag){ 0 };
 	if (!c)
 		return diag_nomem(diag, file);
-	c->arena = arena;
-	key_defaults(&group_file, c);
 
 	int err = load_all(c, file, diag);
 

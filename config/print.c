@@ -15,9 +15,11 @@
 struct print {
 	FILE *out;
 	bool secrets;
+	bool brief; /* not what has its default */
 };
 
 static void print_group(const struct print *p, const struct group *g, const void *obj, int indent);
+static bool group_is_default(const struct group *g, const void *obj);
 
 static void print_text(const char *text, FILE *out)
 {
@@ -112,6 +114,43 @@ static bool is_set(const struct key *k, const void *obj)
 	return false;
 }
 
+static bool is_default(const struct key *k, const void *obj)
+{
+	switch (k->type) {
+	case KEY_INT:
+	case KEY_SIZE:
+	case KEY_BOOL:
+	case KEY_CHOICE:
+		return key_number(k, obj) == k->dflt;
+	case KEY_TEXT:
+	case KEY_SECRET:
+	case KEY_SERVICE:
+		return k->dflt_text && strcmp(get_pointer(k, obj), k->dflt_text) == 0;
+	case KEY_GROUP:
+		return group_is_default(k->group, obj);
+	case KEY_UUID:
+	case KEY_TEXTS:
+	case KEY_CHOICES:
+	case KEY_PORT_IDS:
+	case KEY_GROUPS:
+		return false;
+	}
+	return false;
+}
+
+bool key_is_default(const struct key *k, const void *obj)
+{
+	return !is_set(k, obj) || is_default(k, obj);
+}
+
+static bool group_is_default(const struct group *g, const void *obj)
+{
+	for (size_t i = 0; i < g->nkeys; i++)
+		if (!key_is_default(&g->keys[i], obj))
+			return false;
+	return true;
+}
+
 static void print_uuid(const struct key *k, const void *obj, FILE *out)
 {
 	char text[UUID_TEXT_LEN];
@@ -172,6 +211,8 @@ static void print_keys(const struct print *p, const struct group *g, const void 
 
 		if (!is_set(k, obj))
 			continue;
+		if (p->brief && !k->required && is_default(k, obj))
+			continue;
 		fprintf(p->out, "%*s%s = ", indent, "", k->name);
 		print_value(p, k, obj, indent);
 		fputs(";\n", p->out);
@@ -187,9 +228,24 @@ static void print_group(const struct print *p, const struct group *g, const void
 
 void config_print(const struct config *c, FILE *out, bool keys)
 {
-	const struct print p = { out, keys };
+	const struct print p = { out, keys, false };
 
 	print_keys(&p, &group_file, c, 0);
+}
+
+void config_print_brief(const struct config *c, FILE *out, bool daemon)
+{
+	const struct print p = { out, true, true };
+
+	for (size_t i = 0; i < group_file.nkeys; i++) {
+		const struct key *k = &group_file.keys[i];
+
+		if (!is_set(k, c) || is_default(k, c) || (k->main_only && !daemon))
+			continue;
+		fprintf(out, "%s = ", k->name);
+		print_value(&p, k, c, 0);
+		fputs(";\n", out);
+	}
 }
 
 /* ---- two models --------------------------------------------------------------------------------
@@ -200,7 +256,7 @@ static char *value_text(const struct key *k, const struct config *c)
 {
 	char *text = NULL;
 	size_t len;
-	const struct print p = { open_memstream(&text, &len), false };
+	const struct print p = { open_memstream(&text, &len), false, false };
 
 	if (!p.out)
 		return NULL;

@@ -181,9 +181,11 @@ void transport_print_staging(const struct transport *tr, FILE *out)
 
 bool transport_port_listens(const struct transport *tr, uint16_t id)
 {
-	for (size_t i = 0; i < tr->conf->nports; i++)
-		if (tr->listeners && tr->listeners[i].port->id == id)
-			return tr->listeners[i].id;
+	const struct listener *l;
+
+	LIST_FOREACH (l, &tr->listeners, entry)
+		if (l->port->id == id)
+			return l->id;
 	return false;
 }
 
