@@ -1,11 +1,13 @@
 /* DH-HMAC-CHAP keys as text ("DHHC-1:", Base 2.1, 8.3.5.5.7), and the files that hold one. */
 #include "config/dhchap_key.h"
 
+#include "config/arena.h"
 #include "config/diag.h"
 #include "config/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -108,6 +110,24 @@ const char *dhchap_key_wrong(const char *text)
 
 	explicit_bzero(&key, sizeof(key));
 	return wrong;
+}
+
+const char *dhchap_key_text(const struct config_dhchap_key *key, void **arena)
+{
+	uint8_t bytes[sizeof(key->bytes) + 4];
+	unsigned char base64[BASE64_MAX + 1];
+	size_t n = key->len;
+	uint32_t crc = (uint32_t)crc32(0, key->bytes, key->len);
+	const char *text;
+
+	memcpy(bytes, key->bytes, n);
+	for (unsigned int shift = 0; shift < 32; shift += 8)
+		bytes[n++] = (uint8_t)(crc >> shift);
+	EVP_EncodeBlock(base64, bytes, (int)n);
+	text = arena_printf(arena, PREFIX "%02u:%s:", key->hash, base64);
+	explicit_bzero(bytes, sizeof(bytes));
+	explicit_bzero(base64, sizeof(base64));
+	return text;
 }
 
 /* ---- files -------------------------------------------------------------------------------------

@@ -17,4 +17,9 @@ __attribute__((warn_unused_result)) int dhchap_key_read(const char *path,
 							struct config_dhchap_key *ret,
 							struct config_diag *diag);
 
+/** dhchap_key_text() - "DHHC-1:hh:BASE64:" in *@arena, which is wiped when it is freed; NULL: no
+ * memory. */
+__attribute__((warn_unused_result)) const char *dhchap_key_text(const struct config_dhchap_key *key,
+								void **arena);
+
 #endif
