@@ -19,8 +19,22 @@ static unsigned int line_at(const char *text, size_t offset)
 	return line;
 }
 
+static int no_json(const char *name, const char *text, size_t at, struct config_diag *diag)
+{
+	char some[24]; /* as much as tells the place */
+	size_t len = strcspn(text + at, "\n");
+
+	snprintf(some, sizeof(some), "%.*s", len ? (int)len : 1, text + at);
+	if (*some)
+		diag_what(diag, name, line_at(text, at), "is no JSON at \"%s\"", quote(some).text);
+	else
+		diag_what(diag, name, line_at(text, at), "is no JSON: it ends too early");
+	return diag_fix(diag, "give a file as \"nvmetcli save\" writes it");
+}
+
 /* ---- keys given twice --------------------------------------------------------------------------
- * A walk over text that json-c found to be right, so that nothing but structure is looked at.
+ * A walk over text that json-c took: its structure is right, but for what json-c takes and JSON has
+ * not ('name').
  */
 
 struct name {
@@ -53,8 +67,8 @@ static const struct name *find_double(struct name *names, size_t n)
 /* The end of the string whose first quote is at @at: its last one. */
 static const char *string_end(const char *at)
 {
-	for (at++; *at != '"'; at++)
-		if (*at == '\\')
+	for (at++; *at && *at != '"'; at++)
+		if (*at == '\\' && at[1])
 			at++;
 	return at;
 }
@@ -64,55 +78,75 @@ struct frame {
 	bool object;
 };
 
-/* @names has room for all that the text may hold. Return: the first double name closed, or NULL. */
-static const struct name *walk(const char *text, struct name *names)
+struct walk {
+	struct name *names;  /* room for all that the text may hold */
+	struct name twice;   /* the first double name closed */
+	const char *no_json; /* where it is none */
+};
+
+static void walk(const char *text, struct walk *w)
 {
 	struct frame frames[DEPTH_MAX + 1] = { 0 };
 	size_t depth = 0, n = 0;
 
-	for (const char *at = text; *at; at++) {
+	for (const char *at = text; *at && !w->twice.text && !w->no_json; at++) {
 		if (*at == '{' || *at == '[') {
-			frames[++depth] = (struct frame){ n, *at == '{' };
+			if (++depth > DEPTH_MAX)
+				w->no_json = at;
+			else
+				frames[depth] = (struct frame){ n, *at == '{' };
 		} else if (*at == '"') {
 			const char *end = string_end(at);
 
+			if (!*end) {
+				w->no_json = at;
+				break;
+			}
 			if (frames[depth].object && end[1 + strspn(end + 1, " \t\r\n")] == ':')
-				names[n++] = (struct name){ at + 1, (size_t)(end - at - 1) };
+				w->names[n++] = (struct name){ at + 1, (size_t)(end - at - 1) };
 			at = end;
-		} else if (*at == '}' || *at == ']') {
+		} else if ((*at == '}' || *at == ']') && depth) {
 			size_t first = frames[depth--].first;
-			const struct name *twice = find_double(names + first, n - first);
+			const struct name *twice = find_double(w->names + first, n - first);
 
 			if (twice)
-				return twice;
+				w->twice = *twice;
 			n = first;
+		} else if (*at == '\'' || *at == '}' || *at == ']') {
+			w->no_json = at;
 		}
 	}
-	return NULL;
 }
 
-static int check_doubles(const char *file, const char *text, struct config_diag *diag)
+static int given_twice(const char *file, const char *text, const struct name *twice,
+		       struct config_diag *diag)
 {
+	char name[QUOTED_MAX];
+
+	snprintf(name, sizeof(name), "%.*s",
+		 (int)(twice->len < sizeof(name) ? twice->len : sizeof(name)), twice->text);
+	diag_what(diag, file, line_at(text, (size_t)(twice->text - text)),
+		  "the key \"%s\" is given twice in one object", quote(name).text);
+	return diag_fix(diag, "remove one of the two");
+}
+
+static int check_names(const char *file, const char *text, struct config_diag *diag)
+{
+	struct walk w = { 0 };
 	void *scratch = NULL;
 	size_t colons = 0;
+	int err = 0;
 
 	for (const char *at = text; *at; at++)
 		colons += *at == ':';
-
-	struct name *names = arena_alloc(&scratch, colons + 1, sizeof(*names));
-	const struct name *twice = names ? walk(text, names) : NULL;
-	int err = names ? 0 : diag_nomem(diag, file);
-
-	if (twice) {
-		char *copy = arena_printf(&scratch, "%.*s",
-					  (int)(twice->len < QUOTED_MAX ? twice->len : QUOTED_MAX),
-					  twice->text);
-
-		diag_what(diag, file, line_at(text, (size_t)(twice->text - text)),
-			  "the key \"%s\" is given twice in one object",
-			  copy ? quote(copy).text : "?");
-		err = diag_fix(diag, "remove one of the two");
-	}
+	w.names = arena_alloc(&scratch, colons + 1, sizeof(*w.names));
+	if (!w.names)
+		return diag_nomem(diag, file);
+	walk(text, &w);
+	if (w.twice.text)
+		err = given_twice(file, text, &w.twice, diag);
+	else if (w.no_json)
+		err = no_json(file, text, (size_t)(w.no_json - text), diag);
 	arena_free(&scratch);
 	return err;
 }
@@ -120,20 +154,16 @@ static int check_doubles(const char *file, const char *text, struct config_diag 
 /* ---- reading -----------------------------------------------------------------------------------
  */
 
-static int not_json(struct json_tokener *tok, const char *name, const char *text, size_t len,
-		    struct config_diag *diag)
+static int not_parsed(struct json_tokener *tok, const char *name, const char *text, size_t len,
+		      struct config_diag *diag)
 {
-	enum json_tokener_error err = json_tokener_get_error(tok);
 	size_t at = json_tokener_get_parse_end(tok);
 
-	if (err == json_tokener_error_depth)
-		diag_what(diag, name, line_at(text, at), "is nested more than %d levels deep",
-			  DEPTH_MAX);
-	else if (err == json_tokener_continue)
-		diag_what(diag, name, line_at(text, len), "is no JSON: it ends too early");
-	else
-		diag_what(diag, name, line_at(text, at), "is no JSON: %s",
-			  json_tokener_error_desc(err));
+	if (at > len)
+		at = len;
+	if (json_tokener_get_error(tok) != json_tokener_error_depth)
+		return no_json(name, text, at, diag);
+	diag_what(diag, name, line_at(text, at), "is nested more than %d levels deep", DEPTH_MAX);
 	return diag_fix(diag, "give a file as \"nvmetcli save\" writes it");
 }
 
@@ -146,10 +176,10 @@ static int parse(struct json_tokener *tok, const char *name, const char *text, s
 	json = json_tokener_parse_ex(tok, text, (int)len + 1); /* the 0 ends a number */
 	if (json_tokener_get_error(tok) != json_tokener_success) {
 		json_object_put(json);
-		return not_json(tok, name, text, len, diag);
+		return not_parsed(tok, name, text, len, diag);
 	}
 
-	int err = check_doubles(name, text, diag);
+	int err = check_names(name, text, diag);
 
 	if (err)
 		json_object_put(json);

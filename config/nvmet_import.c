@@ -383,7 +383,9 @@ static int import_inline(struct import *m, const struct item *in, struct config_
 
 	if (err || !text || nvmet_in(k->same, text))
 		return err;
-	if (is_number(text) && path) {
+	if (!path)
+		return nomem(m);
+	if (is_number(text)) {
 		unsigned long bytes = strtoul(text, NULL, 10), can = bytes < most ? bytes : most;
 
 		snprintf(taken, sizeof(taken), "%lu", can - can % 16);
@@ -749,8 +751,15 @@ static int import_subsystems(struct import *m, const struct item *root)
 		"add one, with its nqn in an RDMA port's subsystems and hosts that may connect");
 }
 
+static int id_cmp(const void *a, const void *b)
+{
+	const struct config_ana_group *ga = a, *gb = b;
+
+	return ga->id < gb->id ? -1 : ga->id > gb->id;
+}
+
 /* A group that a port does not name is inaccessible in the kernel's target, and optimized here. */
-static int fill_port(struct import *m, size_t index)
+static void fill_port(struct import *m, size_t index)
 {
 	struct config_port *p = &m->c->ports[index];
 	bool named[CONFIG_ANA_GROUPS + 1] = { false, true }; /* group 1 is optimized there too */
@@ -776,7 +785,7 @@ static int fill_port(struct import *m, size_t index)
 			     id);
 		}
 	}
-	return 0;
+	qsort(p->ana_groups, p->nana_groups, sizeof(*p->ana_groups), id_cmp);
 }
 
 /* ---- what the ports refer to -------------------------------------------------------------------
@@ -950,7 +959,7 @@ static int import_root(struct import *m, const char *name)
 	if (!err)
 		err = check_links(m, &root);
 	for (size_t i = 0; i < m->c->nports && !err; i++)
-		err = fill_port(m, i);
+		fill_port(m, i);
 	if (!err)
 		err = import_referrals(m);
 	if (!err)
