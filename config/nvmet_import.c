@@ -388,9 +388,12 @@ static int import_hosts(struct nvmet_reader *m, const struct nvmet_item *root)
 			break;
 		nvmet_start(NVMET_HOST, &in, &h);
 		err = nvmet_take_keys(m, NVMET_HOST, &in, &h);
-		if (!err &&
-		    (h.dhchap_key || h.dhchap_ctrl_key || !is_allowed_somewhere(m->c, h.nqn)))
+		if (err)
+			break;
+		if (h.dhchap_key || h.dhchap_ctrl_key)
 			m->c->hosts[m->c->nhosts++] = h;
+		else if (!is_allowed_somewhere(m->c, h.nqn))
+			nvmet_note(m, in.path, "left out", "it has no key and may connect nowhere");
 	}
 	return err;
 }

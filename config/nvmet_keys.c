@@ -51,6 +51,7 @@ static void hash_from(const char *in, char out[NVMET_TEXT_MAX])
 #define NO_TLS    "there is no secure channel (TLS) over RDMA"
 #define NO_PI     "protection information (T10 PI) is not supported"
 #define RDMA_ONLY "the daemon speaks RDMA only: what has another transport is left out as a whole"
+#define ONE       "a list of one"
 #define PASSED    "left out with passthru, where hosts see the drive's"
 #define FAMILY    "follows from the address"
 
@@ -68,8 +69,9 @@ static const struct nvmet_key root_keys[] = {
 
 static const struct nvmet_key host_keys[] = {
 	{ .name = "dhchap.ctrl_key", .key = "dhchap_ctrl_key" },
-	{ .name = "dhchap.dhgroup", .key = "dhchap_dhgroup", .same = "none" },
-	{ .name = "dhchap.hash", .key = "dhchap_hash", .same = "none", .to = hash_to, .from = hash_from },
+	{ .name = "dhchap.dhgroup", .key = "dhchap_dhgroup", .dflt = "null", .why = ONE },
+	{ .name = "dhchap.hash", .key = "dhchap_hash", .dflt = "hmac(sha256)", .why = ONE,
+	  .to = hash_to, .from = hash_from },
 	{ .name = "dhchap.key", .key = "dhchap_key" },
 	{ .name = "nqn", .key = "nqn", .required = true },
 };

@@ -36,6 +36,7 @@ struct nvmet_key {
 	const char *why;          /* no equal: why; else what to know about it, or NULL */
 	const char *same;         /* values, by '|', that mean what we do without being told */
 	const char *fixed;        /* what is exported, always the same; NULL: the value of @key */
+	const char *dflt;         /* the kernel's, where ours is another; NULL: take ours */
 	const char *unset;        /* what is exported if @key has no value; NULL: nothing */
 	nvmet_convert *to, *from; /* ours, and back; NULL: the same text */
 	bool number;              /* nvmetcli writes a number */

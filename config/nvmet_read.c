@@ -254,6 +254,8 @@ static int import_key(struct nvmet_reader *m, enum nvmet_object o, const struct 
 	if (err)
 		return err;
 	if (!text)
+		text = k->dflt;
+	if (!text)
 		return k->required ? nvmet_missing(m, o, in, k) : 0;
 	if (nvmet_in(k->same, text))
 		return 0;
