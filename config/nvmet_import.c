@@ -19,7 +19,7 @@ static int import_namespace(struct nvmet_reader *m, const struct nvmet_item *in,
 			    struct config_subsystem *s)
 {
 	struct config_namespace *ns = &s->namespaces[s->nnamespaces];
-	const char *group, *again;
+	const char *group = NULL, *again = NULL;
 	bool enabled = false;
 	int err = nvmet_is_enabled(m, in, &enabled);
 
@@ -96,7 +96,7 @@ static int import_allowed_hosts(struct nvmet_reader *m, const struct nvmet_item 
 	if (!s->allowed_hosts)
 		return nvmet_nomem(m);
 	for (size_t i = 0; i < n && !err; i++) {
-		const char *nqn, *path = nvmet_at(m, list.path, i);
+		const char *nqn = NULL, *path = nvmet_at(m, list.path, i);
 
 		err = path ? nvmet_get_string(m, &list, i, &nqn) : nvmet_nomem(m);
 		if (!err)
@@ -269,10 +269,10 @@ static int check_links(struct nvmet_reader *m, const struct nvmet_item *root)
 
 		err = nvmet_get_list(m, &port, "subsystems", &list, &n);
 		for (size_t j = 0; j < n && !err; j++) {
-			const char *nqn, *path = nvmet_at(m, list.path, j);
+			const char *nqn = NULL, *path = nvmet_at(m, list.path, j);
 
 			err = path ? nvmet_get_string(m, &list, j, &nqn) : nvmet_nomem(m);
-			if (err || is_defined(&subsystems, nsubsystems, nqn))
+			if (err || !nqn || is_defined(&subsystems, nsubsystems, nqn))
 				continue;
 			diag_what(m->diag, path, 0, "names \"%s\", which is not in subsystems",
 				  quote(nqn).text);

@@ -262,8 +262,8 @@ static int import(struct import *i)
 	size_t len = 0;
 	int err = read_input(i->input, &text, &len);
 
-	if (err)
-		return err;
+	if (err || !text)
+		return -1;
 	err = nvmet_import(i->input, text, len, stderr, &c, &diag);
 	explicit_bzero(text, len);
 	free(text);
