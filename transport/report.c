@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* In its reactor, while the control thread waits. */
 static void warn_of_full_window(void *arg)
@@ -179,16 +178,6 @@ void transport_print_staging(const struct transport *tr, FILE *out)
 /* ---- lists ------------------------------------------------------------------------------------
  */
 
-bool transport_port_listens(const struct transport *tr, uint16_t id)
-{
-	const struct listener *l;
-
-	LIST_FOREACH (l, &tr->listeners, entry)
-		if (l->port->id == id)
-			return l->id;
-	return false;
-}
-
 struct listing {
 	struct reactor *reactor;
 	struct transport_queue *queues;
@@ -278,49 +267,4 @@ int transport_list_queues(const struct transport *tr, int cntlid, int qid,
 	*ret = l.queues;
 	*ret_n = l.n;
 	return 0;
-}
-
-struct rnic_look {
-	const struct lane *lane;
-	struct transport_rnic *rnic;
-};
-
-/* In its reactor, while the control thread waits. */
-static void look_at_lane(void *arg)
-{
-	struct rnic_look *look = arg;
-	const struct window *w = look->lane->staging->odp;
-
-	if (w) {
-		look->rnic->window_size = w->size;
-		look->rnic->window_full += w->stats.full;
-	}
-	look->rnic->bounced += look->lane->bounced;
-}
-
-unsigned int transport_list_rnics(const struct transport *tr, struct transport_rnic *ret,
-				  unsigned int max)
-{
-	const struct rnic *r;
-	const struct conn *c;
-	unsigned int n = 0;
-
-	LIST_FOREACH (r, &tr->rnics, entry) {
-		struct rnic_look look = { .rnic = &ret[n] };
-
-		if (n++ == max)
-			return max;
-		*look.rnic = (struct transport_rnic){ 0 };
-		strlcpy(look.rnic->name, rnic_name(r), sizeof(look.rnic->name));
-		if (!r->lane[0]->staging->odp)
-			strlcpy(look.rnic->why_no_p2p, r->lane[0]->staging->why_no_odp,
-				sizeof(look.rnic->why_no_p2p));
-		for (unsigned int i = 0; i < tr->reactors->n; i++) {
-			look.lane = r->lane[i];
-			reactor_call(tr->reactors->r[i], look_at_lane, &look);
-		}
-		LIST_FOREACH (c, &tr->conns, entry)
-			look.rnic->connections += c->lane->rnic == r;
-	}
-	return n;
 }

@@ -96,9 +96,6 @@ void transport_finish(struct transport *tr);
 /** transport_finished() - no I/O queue is left. */
 bool transport_finished(const struct transport *tr);
 
-/** transport_port_listens() - does port @id listen, or is its address awaited? */
-bool transport_port_listens(const struct transport *tr, uint16_t id);
-
 /* A connection as it is now; a copy, but for what it points to, which lives until the loop goes on.
  */
 struct transport_queue {
@@ -124,20 +121,6 @@ __attribute__((warn_unused_result)) int transport_list_queues(const struct trans
 							      int cntlid, int qid,
 							      struct transport_queue **ret,
 							      size_t *ret_n);
-
-/* An RNIC in use. */
-struct transport_rnic {
-	char name[64];
-	char why_no_p2p[192]; /* "": it can */
-	uint64_t window_size; /* bytes of one reactor's window; 0: none */
-	uint64_t window_full; /* times that a command waited for room in one */
-	uint64_t bounced;     /* in-capsule data copied away, in commands */
-	unsigned int connections;
-};
-
-/** transport_list_rnics() - at most @max of them. Return: how many. */
-unsigned int transport_list_rnics(const struct transport *tr, struct transport_rnic *ret,
-				  unsigned int max);
 
 /** transport_stop() - listen no more and disconnect every connection; they end in the loop. */
 void transport_stop(struct transport *tr);
@@ -184,6 +167,7 @@ struct transport_rnic_usage {
 	const char *name; /* "mlx5_0" */
 	unsigned int connections;
 	bool has_odp;
+	const char *why_no_odp; /* "" if it has */
 	struct transport_window_usage {
 		uint64_t size, linked; /* bytes */
 		uint64_t full;         /* ranges that found no room, ever */

@@ -69,7 +69,8 @@ bool transport_rnic_usage(const struct transport *tr, unsigned int i,
 	if (!r)
 		return false;
 	*ret = (struct transport_rnic_usage){ .name = rnic_name(r),
-					      .has_odp = r->lane[0]->staging->odp };
+					      .has_odp = r->lane[0]->staging->odp,
+					      .why_no_odp = r->lane[0]->staging->why_no_odp };
 	LIST_FOREACH (c, &tr->conns, entry)
 		ret->connections += c->lane->rnic == r;
 	for (unsigned int j = 0; j < tr->reactors->n; j++) {

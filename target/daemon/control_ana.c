@@ -33,6 +33,7 @@ static void put_group(struct json_object *o, const struct subsystem *s, uint16_t
 /* A group without namespaces only if it is not as it would be anyway. */
 static bool is_worth_a_line(const struct subsystem *s, uint16_t port_id, unsigned int group)
 {
+	const struct ana_port *port;
 	const struct namespace *ns;
 
 	FOR_EACH_NAMESPACE (s, ns)
@@ -40,9 +41,9 @@ static bool is_worth_a_line(const struct subsystem *s, uint16_t port_id, unsigne
 			return true;
 	if (group == ANA_GROUP_LOST)
 		return false;
-	for (size_t i = 0; i < s->nana; i++)
-		if (s->ana[i].port_id == port_id)
-			return s->ana[i].group[group].state != CONFIG_ANA_OPTIMIZED;
+	LIST_FOREACH (port, &s->ana, entry)
+		if (port->port_id == port_id)
+			return port->group[group].state != CONFIG_ANA_OPTIMIZED;
 	return false;
 }
 
@@ -51,19 +52,19 @@ static void show_states(struct control_call *call, const struct subsystem *wante
 			const uint16_t *port_id)
 {
 	const struct target *t = call->daemon->target;
-	struct config model;
+	const struct config *conf = call->daemon->conf;
 
-	control_model(call->daemon, &model);
 	call->result = json_object_new_array();
 	for (size_t i = 1; i < t->nsubsystems; i++)
-		for (size_t p = 0; p < model.nports; p++)
+		for (size_t p = 0; p < conf->nports; p++)
 			for (unsigned int g = 1; g <= ANA_GROUP_MAX; g++) {
 				const struct subsystem *s = t->subsystems[i];
-				const struct config_port *port = &model.ports[p];
+				const struct config_port *port = &conf->ports[p];
 
 				if ((!wanted || s == wanted) &&
 				    (!port_id || *port_id == port->id) &&
-				    subsystem_on_port(s, port->id) && is_worth_a_line(s, port->id, g))
+				    subsystem_on_port(s, port->id) &&
+				    is_worth_a_line(s, port->id, g))
 					put_group(add_object(call->result), s, port->id, g);
 			}
 }
@@ -161,18 +162,17 @@ static unsigned int for_each_path(const struct control_call *call, const struct 
 				  void *arg)
 {
 	const struct target *t = call->daemon->target;
-	struct config model;
+	const struct config *conf = call->daemon->conf;
 	unsigned int n = 0;
 
-	control_model(call->daemon, &model);
 	for (size_t i = 1; i < t->nsubsystems; i++)
-		for (size_t p = 0; p < model.nports; p++) {
+		for (size_t p = 0; p < conf->nports; p++) {
 			struct subsystem *s = t->subsystems[i];
-			const struct config_port *port = &model.ports[p];
+			const struct config_port *port = &conf->ports[p];
 
 			if ((choice->s && s != choice->s) || s->dying ||
 			    (choice->has_port && port->id != choice->port_id) ||
-			    !subsystem_on_port(s, port))
+			    !subsystem_on_port(s, port->id))
 				continue;
 			if (fn)
 				fn(arg, s, port->id);

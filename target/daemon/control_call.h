@@ -12,7 +12,6 @@
 
 #define CONTROL_LATER 1 /* what a verb returns that will call control_done() */
 
-struct config;
 struct control;
 struct control_peer;
 struct daemon;
@@ -105,10 +104,6 @@ __attribute__((warn_unused_result)) int control_find_namespace(struct control_ca
  * 0 or -ENOENT, refused. */
 __attribute__((warn_unused_result)) int control_find_port(struct control_call *call,
 							  bool *ret_given, uint16_t *ret_port);
-
-/** control_model() - the configuration in effect: what was read at the start, and of it what a
- * reload replaced. Nothing in it is owned. */
-void control_model(const struct daemon *d, struct config *ret);
 
 /** control_put_namespace() - all that there is to say of it. */
 void control_put_namespace(struct json_object *o, const struct namespace *ns);

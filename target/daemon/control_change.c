@@ -16,7 +16,6 @@
 
 int control_config(struct control_call *call)
 {
-	struct config model;
 	char *text = NULL;
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
@@ -24,8 +23,7 @@ int control_config(struct control_call *call)
 
 	if (!out)
 		return -ENOMEM;
-	control_model(call->daemon, &model);
-	config_print(&model, out, false);
+	config_print(call->daemon->conf, out, false);
 	complete = !ferror(out);
 	complete &= fclose(out) == 0;
 	if (complete) {
@@ -42,6 +40,8 @@ static int refuse_diag(struct control_call *call, int err, const struct config_d
 {
 	const char *fix = diag->fix[0] ? "; " : "";
 
+	if (!diag->what[0])
+		return control_refuse(call, err, "%s; nothing has changed", strerror(-err));
 	if (where && diag->line)
 		return control_refuse(call, err, "%s:%u: %s%s%s; nothing has changed", diag->file,
 				      diag->line, diag->what, fix, diag->fix);
@@ -56,11 +56,8 @@ int control_reload(struct control_call *call)
 	struct config_diag diag = { 0 };
 	int err = daemon_reload(call->daemon, &diag);
 
-	if (err) {
-		log_error("the configuration stays as it was: %s:%u: %s", diag.file, diag.line,
-			  diag.what);
+	if (err)
 		return refuse_diag(call, err, &diag, true);
-	}
 	call->result = json_object_new_object();
 	put_text(call->result, "config", call->daemon->config_path);
 	return 0;
@@ -77,8 +74,7 @@ static int use_model(struct control_call *call, int err, struct config *conf,
 {
 	if (err)
 		return refuse_diag(call, err, diag, false);
-	service_busy(call->daemon, BUSY_S);
-	err = target_reload(call->daemon->target, conf, diag);
+	err = daemon_apply(call->daemon, conf, diag);
 	if (!err)
 		return 0;
 	config_free(conf);
@@ -125,7 +121,7 @@ static int describe(struct control_call *call, const struct subsystem *s,
 int control_add_namespace(struct control_call *call)
 {
 	struct target *t = call->daemon->target;
-	struct config model, *conf = NULL;
+	struct config *conf = NULL;
 	struct config_namespace ns;
 	struct config_diag diag;
 	struct subsystem *s;
@@ -144,8 +140,7 @@ int control_add_namespace(struct control_call *call)
 		return control_refuse(call, -errno, "\"device\" is %s: %s; nothing has changed",
 				      quote(ns.device).text, strerror(errno));
 	log_info("namespace %u of %s: %s is added, as ordered", ns.nsid, s->nqn, ns.device);
-	control_model(call->daemon, &model);
-	err = config_with_namespace(&model, s->nqn, &ns, &conf, &diag);
+	err = config_with_namespace(call->daemon->conf, s->nqn, &ns, &conf, &diag);
 	err = use_model(call, err, conf, &diag);
 	if (err)
 		return err;
@@ -159,7 +154,7 @@ int control_add_namespace(struct control_call *call)
 
 int control_remove_namespace(struct control_call *call)
 {
-	struct config model, *conf = NULL;
+	struct config *conf = NULL;
 	struct config_diag diag;
 	struct subsystem *s;
 	struct namespace *ns;
@@ -170,8 +165,7 @@ int control_remove_namespace(struct control_call *call)
 		return err;
 	nsid = ns->nsid;
 	log_info("namespace %u of %s: is removed, as ordered", nsid, s->nqn);
-	control_model(call->daemon, &model);
-	err = config_without_namespace(&model, s->nqn, nsid, &conf, &diag);
+	err = config_without_namespace(call->daemon->conf, s->nqn, nsid, &conf, &diag);
 	err = use_model(call, err, conf, &diag);
 	if (err)
 		return err;

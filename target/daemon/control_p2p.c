@@ -9,8 +9,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define RNICS_MAX 64
-
 /* ---- CMBs --------------------------------------------------------------------------------------
  */
 
@@ -75,18 +73,18 @@ static void put_providers(struct json_object *o, const struct daemon *d)
 
 static void put_rnics(struct json_object *o, const struct daemon *d)
 {
-	struct transport_rnic rnics[RNICS_MAX];
-	unsigned int n = transport_list_rnics(d->transport, rnics, RNICS_MAX);
 	struct json_object *array = put_array(o, "rnics"), *one;
+	struct transport_rnic_usage r;
 
-	for (unsigned int i = 0; i < n; i++) {
+	for (unsigned int i = 0; transport_rnic_usage(d->transport, i, &r); i++) {
 		one = add_object(array);
-		put_text(one, "rnic", rnics[i].name);
-		put_number(one, "connections", rnics[i].connections);
-		put_number(one, "window", rnics[i].window_size);
-		put_number(one, "window_full", rnics[i].window_full);
-		put_number(one, "in_capsule_copied", rnics[i].bounced);
-		put_text(one, "why_no_p2p", rnics[i].why_no_p2p[0] ? rnics[i].why_no_p2p : NULL);
+		put_text(one, "rnic", r.name);
+		put_number(one, "connections", r.connections);
+		put_number(one, "window", r.odp.size);
+		put_number(one, "window_used", r.odp.linked);
+		put_number(one, "window_full", r.odp.full);
+		put_number(one, "in_capsule_copied", r.in_capsule_copies);
+		put_text(one, "why_no_p2p", r.has_odp ? NULL : r.why_no_odp);
 	}
 }
 

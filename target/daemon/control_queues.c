@@ -34,7 +34,7 @@ static void put_queue(struct json_object *o, const struct transport_queue *q, bo
 	put_number(o, "memory", q->queue->memory);
 	put_text(o, "address", q->queue->remote_address);
 	put_text(o, "rnic", q->rnic);
-	put_number(o, "port", q->queue->port->id);
+	put_number(o, "port", q->queue->port.id);
 	put_text(o, "host", c ? c->hostnqn : NULL);
 	put_text(o, "subsystem", c ? c->subsys->nqn : NULL);
 	put_number(o, "path_mtu", q->path_mtu);

@@ -276,15 +276,14 @@ int control_find_namespace(struct control_call *call, struct subsystem **ret_s,
 
 int control_find_port(struct control_call *call, bool *ret_given, uint16_t *ret_port)
 {
-	struct config model;
+	const struct config *conf = call->daemon->conf;
 	uint64_t id;
 
 	*ret_given = control_number(call, "port", &id);
 	if (!*ret_given)
 		return 0;
-	control_model(call->daemon, &model);
-	for (size_t i = 0; i < model.nports; i++)
-		if (model.ports[i].id == id) {
+	for (size_t i = 0; i < conf->nports; i++)
+		if (conf->ports[i].id == id) {
 			*ret_port = (uint16_t)id;
 			return 0;
 		}

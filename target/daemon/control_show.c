@@ -12,21 +12,6 @@
 #define FOR_EACH_SUBSYSTEM(t, s)                                                                   \
 	for (size_t i_##s = 0; i_##s < (t)->nsubsystems && ((s) = (t)->subsystems[i_##s]); i_##s++)
 
-void control_model(const struct daemon *d, struct config *ret)
-{
-	const struct config *reloaded = d->target->reloaded;
-
-	*ret = *d->conf;
-	if (!reloaded)
-		return;
-	ret->subsystems = reloaded->subsystems;
-	ret->nsubsystems = reloaded->nsubsystems;
-	ret->hosts = reloaded->hosts;
-	ret->nhosts = reloaded->nhosts;
-	ret->referrals = reloaded->referrals;
-	ret->nreferrals = reloaded->nreferrals;
-}
-
 static bool is_named(const char *wanted, const char *name)
 {
 	return !wanted || strcmp(wanted, name) == 0;
@@ -38,6 +23,16 @@ static void put_texts(struct json_object *o, const char *key, const char *const 
 
 	for (size_t i = 0; i < n; i++)
 		add_text(array, texts[i]);
+}
+
+static bool port_listens(const struct daemon *d, uint16_t id)
+{
+	struct transport_port_usage port;
+
+	for (size_t i = 0; transport_port_usage(d->transport, i, &port); i++)
+		if (port.id == id)
+			return port.listens;
+	return false;
 }
 
 /* ---- status ------------------------------------------------------------------------------------
@@ -82,15 +77,16 @@ static struct totals count_all(const struct target *t)
 static void put_drained(struct json_object *o, const struct target *t)
 {
 	struct json_object *array = put_array(o, "drained"), *one;
+	const struct ana_port *port;
 	const struct subsystem *s;
 
 	FOR_EACH_SUBSYSTEM(t, s)
-	for (size_t i = 0; i < s->nana; i++) {
-		if (!s->ana[i].drained)
+	LIST_FOREACH (port, &s->ana, entry) {
+		if (!port->drained)
 			continue;
 		one = add_object(array);
 		put_text(one, "subsystem", s->nqn);
-		put_number(one, "port", s->ana[i].port_id);
+		put_number(one, "port", port->port_id);
 	}
 }
 
@@ -99,12 +95,10 @@ int control_status(struct control_call *call)
 	const struct daemon *d = call->daemon;
 	struct totals n = count_all(d->target);
 	struct json_object *o = call->result = json_object_new_object();
-	struct config model;
 	size_t nlistening = 0;
 
-	control_model(d, &model);
-	for (size_t i = 0; i < model.nports; i++)
-		nlistening += transport_port_listens(d->transport, model.ports[i].id);
+	for (size_t i = 0; i < d->conf->nports; i++)
+		nlistening += port_listens(d, d->conf->ports[i].id);
 	put_text(o, "version", NVMF_P2PD_VERSION);
 	put_text(o, "state", d->stop_phase ? "stopping" : "running");
 	put_text(o, "status", d->service.status[0] ? d->service.status : NULL);
@@ -114,7 +108,7 @@ int control_status(struct control_call *call)
 	put_text(o, "log_level", log_level_names[log_get_level()]);
 	put_number(o, "reactors", d->reactors.n - 1);
 	put_number(o, "cmbs", daemon_control_reactor(d)->set->n);
-	put_number(o, "ports", model.nports);
+	put_number(o, "ports", d->conf->nports);
 	put_number(o, "ports_listening", nlistening);
 	put_number(o, "subsystems", n.subsystems);
 	put_number(o, "namespaces", n.namespaces);
@@ -141,14 +135,13 @@ static void put_port(struct json_object *o, const struct daemon *d, const struct
 	put_text(o, "transport", "rdma");
 	put_text(o, "address", port->address);
 	put_text(o, "service", port->service);
-	put_text(o, "state",
-		 transport_port_listens(d->transport, port->id) ? "listening" : "waiting");
+	put_text(o, "state", port_listens(d, port->id) ? "listening" : "waiting");
 	put_number(o, "in_capsule_data", port->in_capsule_data_len);
 	put_number(o, "queue_depth", port->queue_depth);
 	subsystems = put_array(o, "subsystems");
 	FOR_EACH_SUBSYSTEM(t, s)
 	{
-		if (!s->discovery && !s->dying && subsystem_on_port(s, port))
+		if (!s->discovery && !s->dying && subsystem_on_port(s, port->id))
 			add_text(subsystems, s->nqn);
 		LIST_FOREACH (c, &s->controllers, entry)
 			ncontrollers += c->port_id == port->id;
@@ -158,18 +151,17 @@ static void put_port(struct json_object *o, const struct daemon *d, const struct
 
 int control_ports(struct control_call *call)
 {
-	struct config model;
+	const struct config *conf = call->daemon->conf;
 	uint16_t id = 0;
 	bool given;
 	int err = control_find_port(call, &given, &id);
 
 	if (err)
 		return err;
-	control_model(call->daemon, &model);
 	call->result = json_object_new_array();
-	for (size_t i = 0; i < model.nports; i++)
-		if (!given || model.ports[i].id == id)
-			put_port(add_object(call->result), call->daemon, &model.ports[i]);
+	for (size_t i = 0; i < conf->nports; i++)
+		if (!given || conf->ports[i].id == id)
+			put_port(add_object(call->result), call->daemon, &conf->ports[i]);
 	return 0;
 }
 
@@ -263,6 +255,7 @@ static void put_direction(struct json_object *o, const char *key, const struct n
 	put_number(d, "commands", a.commands);
 	put_number(d, "failed", a.errors);
 	put_number(d, "bytes", bytes);
+	put_number(d, "latency_ns", a.latency_ns);
 	staged = put_array(d, "staged");
 	for (unsigned int i = 0; i < STAGE_NPLACES; i++) {
 		if (!a.bytes[i])
@@ -322,10 +315,10 @@ int control_namespaces(struct control_call *call)
  */
 
 /* The host's object in the answer, made when it is met first. */
-static struct json_object *host_object(struct json_object *by_name, const struct config *model,
+static struct json_object *host_object(struct json_object *by_name, const struct config *conf,
 				       const char *nqn)
 {
-	const struct config_host *conf = config_host(model, nqn);
+	const struct config_host *known = config_host(conf, nqn);
 	struct json_object *o;
 
 	if (json_object_object_get_ex(by_name, nqn, &o))
@@ -335,7 +328,7 @@ static struct json_object *host_object(struct json_object *by_name, const struct
 	put_array(o, "allowed_in");
 	put_array(o, "controllers");
 	put_number(o, "queues", 0);
-	put_bool(o, "authenticates", conf && conf->host_key.len);
+	put_bool(o, "authenticates", known && known->host_key.len);
 	return o;
 }
 
@@ -347,23 +340,23 @@ static struct json_object *member(struct json_object *o, const char *key)
 	return value;
 }
 
-static void add_allowed(struct json_object *by_name, const struct config *model, const char *wanted)
+static void add_allowed(struct json_object *by_name, const struct config *conf, const char *wanted)
 {
-	for (size_t i = 0; i < model->nhosts; i++)
-		if (is_named(wanted, model->hosts[i].nqn))
-			(void)host_object(by_name, model, model->hosts[i].nqn);
-	for (size_t i = 0; i < model->nsubsystems; i++) {
-		const struct config_subsystem *s = &model->subsystems[i];
+	for (size_t i = 0; i < conf->nhosts; i++)
+		if (is_named(wanted, conf->hosts[i].nqn))
+			(void)host_object(by_name, conf, conf->hosts[i].nqn);
+	for (size_t i = 0; i < conf->nsubsystems; i++) {
+		const struct config_subsystem *s = &conf->subsystems[i];
 
 		for (size_t h = 0; h < s->nallowed_hosts; h++)
 			if (is_named(wanted, s->allowed_hosts[h]))
-				add_text(member(host_object(by_name, model, s->allowed_hosts[h]),
+				add_text(member(host_object(by_name, conf, s->allowed_hosts[h]),
 						"allowed_in"),
 					 s->nqn);
 	}
 }
 
-static void add_connected(struct json_object *by_name, const struct config *model,
+static void add_connected(struct json_object *by_name, const struct config *conf,
 			  const struct target *t, const char *wanted)
 {
 	const struct subsystem *s;
@@ -374,7 +367,7 @@ static void add_connected(struct json_object *by_name, const struct config *mode
 	LIST_FOREACH (c, &s->controllers, entry) {
 		if (!is_named(wanted, c->hostnqn))
 			continue;
-		o = host_object(by_name, model, c->hostnqn);
+		o = host_object(by_name, conf, c->hostnqn);
 		add_number(member(o, "controllers"), c->cntlid);
 		json_object_set_uint64(member(o, "queues"),
 				       json_object_get_uint64(member(o, "queues")) +
@@ -386,11 +379,10 @@ int control_hosts(struct control_call *call)
 {
 	struct json_object *by_name = json_object_new_object();
 	const char *wanted = control_text(call, "host");
-	struct config model;
+	const struct config *conf = call->daemon->conf;
 
-	control_model(call->daemon, &model);
-	add_allowed(by_name, &model, wanted);
-	add_connected(by_name, &model, call->daemon->target, wanted);
+	add_allowed(by_name, conf, wanted);
+	add_connected(by_name, conf, call->daemon->target, wanted);
 	if (wanted && json_object_object_length(by_name) == 0) {
 		json_object_put(by_name);
 		return control_refuse(call, -ENOENT,

@@ -72,6 +72,14 @@ void daemon_finish(struct daemon *d);
  */
 int daemon_reload(struct daemon *d, struct config_diag *diag);
 
+/**
+ * daemon_apply() - have the configuration @conf, all of it or nothing: what daemon_reload() does
+ * with the files'. It must not differ in what takes a restart. Takes @conf over, on success only.
+ * Return: 0 or negative errno, and @diag says why (maybe nothing more than the errno).
+ */
+__attribute__((warn_unused_result)) int daemon_apply(struct daemon *d, struct config *conf,
+						     struct config_diag *diag);
+
 /** daemon_prove() - prove every path again. Blocks for milliseconds a path. */
 void daemon_prove(struct daemon *d);
 

@@ -11,8 +11,6 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
-#define BUSY_S 60 /* devices that are new are proved */
-
 /* systemd.service(5), Type=notify-reload: the time tells this reload from an earlier one. */
 static void tell_begin(void)
 {
@@ -67,30 +65,39 @@ static void commit(struct daemon *d, struct config *conf, struct target_plan *ta
 		log_error("metrics: no memory; they are served where they were");
 }
 
-static int reload(struct daemon *d, struct config_diag *diag)
+int daemon_apply(struct daemon *d, struct config *conf, struct config_diag *diag)
 {
 	struct target_plan *target = NULL;
 	struct transport_plan *transport = NULL;
-	struct config *conf = NULL;
 	int err;
 
+	service_busy(d, BUSY_S);
+	*diag = (struct config_diag){ 0 };
 	if (d->stop_phase != STOP_NOT) {
-		*diag = (struct config_diag){ .what = "the daemon is stopping" };
+		strlcpy(diag->what, "the daemon is stopping", sizeof(diag->what));
 		return -ESHUTDOWN;
 	}
-	err = config_load(d->config_path, &conf, diag);
+	err = target_prepare(d->target, conf, &target, diag);
+	if (!err)
+		err = transport_prepare(d->transport, conf, &transport);
+	if (err)
+		target_abandon(target);
+	else
+		commit(d, conf, target, transport);
+	return err;
+}
+
+static int reload(struct daemon *d, struct config_diag *diag)
+{
+	struct config *conf = NULL;
+	int err = config_load(d->config_path, &conf, diag);
+
 	if (!err)
 		err = config_check_change(d->conf, conf, d->config_path, diag);
 	if (!err)
-		err = target_prepare(d->target, conf, &target, diag);
-	if (!err)
-		err = transport_prepare(d->transport, conf, &transport);
-	if (!err) {
-		commit(d, conf, target, transport);
-		return 0;
-	}
-	target_abandon(target);
-	config_free(conf);
+		err = daemon_apply(d, conf, diag);
+	if (err)
+		config_free(conf);
 	return err;
 }
 

@@ -9,6 +9,7 @@
 
 #include "target/daemon/control_call.h"
 #include "target/daemon/daemon.h"
+#include "target/daemon/metrics.h"
 #include "tests/unit/memory_transport.h"
 #include "transport/transport.h"
 
@@ -122,10 +123,11 @@ void transport_print_staging(const struct transport *tr, FILE *out)
 	(void)tr, (void)out;
 }
 
-bool transport_port_listens(const struct transport *tr, uint16_t id)
+bool transport_port_usage(const struct transport *tr, size_t i, struct transport_port_usage *ret)
 {
 	(void)tr;
-	return id == 1;
+	*ret = (struct transport_port_usage){ .id = 1, .listens = true };
+	return i == 0;
 }
 
 int transport_list_queues(const struct transport *tr, int cntlid, int qid,
@@ -151,19 +153,59 @@ int transport_list_queues(const struct transport *tr, int cntlid, int qid,
 	return 0;
 }
 
-unsigned int transport_list_rnics(const struct transport *tr, struct transport_rnic *ret,
-				  unsigned int max)
+bool transport_rnic_usage(const struct transport *tr, unsigned int i,
+			  struct transport_rnic_usage *ret)
 {
-	(void)tr, (void)max;
-	ret[0] = (struct transport_rnic){ .name = "rxe0", .window_size = 1 << 20 };
-	return 1;
+	(void)tr;
+	*ret = (struct transport_rnic_usage){ .name = "rxe0",
+					      .odp.size = 1 << 20,
+					      .has_odp = true };
+	return i == 0;
+}
+
+void transport_usage(const struct transport *tr, struct transport_usage *ret)
+{
+	(void)tr;
+	*ret = (struct transport_usage){ 0 };
+}
+
+bool transport_rejected(const struct transport *tr, unsigned int i, const char **ret_reason,
+			uint64_t *ret_n)
+{
+	(void)tr, (void)i, (void)ret_reason, (void)ret_n;
+	return false;
+}
+
+bool transport_cache_usage(const struct transport *tr, unsigned int i, unsigned int p,
+			   struct transport_cache_usage *ret)
+{
+	(void)tr, (void)i, (void)p, (void)ret;
+	return false;
+}
+
+int transport_prepare(struct transport *tr, const struct config *c,
+		      struct transport_plan **ret_plan)
+{
+	(void)tr, (void)c;
+	*ret_plan = NULL;
+	return 0;
+}
+
+void transport_commit(struct transport_plan *plan)
+{
+	(void)plan;
+}
+
+void transport_abandon(struct transport_plan *plan)
+{
+	(void)plan;
 }
 
 /* ---- fixture -----------------------------------------------------------------------------------
  */
 
 static char dir[] = "/var/tmp/nvmf-p2pd-ctl-XXXXXX";
-static char socket_path[80], config_path[80], state_path[80];
+static char socket_path[80], config_path[80];
 static struct control *control;
 static struct config *defaults;
 static struct daemon d;
@@ -185,14 +227,18 @@ static void write_file(const char *where, const char *text)
 static void make_files(void)
 {
 	struct config_diag diag;
+	char text[512];
 
 	strcpy(dir + strlen(dir) - 6, "XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(socket_path, sizeof(socket_path), "%s/run/control", dir);
 	snprintf(config_path, sizeof(config_path), "%s/c.conf", dir);
-	write_file(config_path,
-		   "ports = ( { id = 1; address = \"10.0.0.1\"; } );\n"
-		   "subsystems = ( { nqn = \"" NQN "\"; allow_any_host = true; } );\n");
+	snprintf(text, sizeof(text),
+		 "daemon = { max_transfer = \"128K\"; metrics = \"off\"; state_dir = \"%s/state\"; };\n"
+		 "ports = ( { id = 1; address = \"10.0.0.1\"; } );\n"
+		 "subsystems = ( { nqn = \"" NQN "\"; allow_any_host = true; } );\n",
+		 dir);
+	write_file(config_path, text);
 	ck_assert_msg(config_load(config_path, &defaults, &diag) == 0, "%s", diag.what);
 }
 
@@ -212,10 +258,8 @@ static void control_setup(void)
 	defaults->nports = 2;
 	defaults->subsystems = subsystems;
 	defaults->nsubsystems = 1;
-	defaults->max_transfer_len = conf.max_transfer_len;
-	snprintf(state_path, sizeof(state_path), "%s/state", dir);
-	defaults->state_dir = state_path;
 	conf = *defaults;
+	conf.arena = NULL; /* nothing is freed with it */
 	namespaces[0].ana_group = 3;
 	setup();
 	d = (struct daemon){ .conf = &conf,
@@ -223,6 +267,8 @@ static void control_setup(void)
 			     .reactors = reactors,
 			     .topo = topo,
 			     .target = target };
+	d.metrics = metrics_create(&d);
+	ck_assert_ptr_nonnull(d.metrics);
 	queues[0] = queues[1] = NULL;
 	open_control(NULL);
 }
@@ -232,10 +278,13 @@ static void control_teardown(void)
 	char command[128];
 
 	control_destroy(control);
+	metrics_destroy(d.metrics);
 	ck_assert_int_lt(access(socket_path, F_OK), 0);
 	teardown(); /* and with it who writes into the folder */
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	ck_assert_int_eq(system(command), 0);
+	if (d.conf != &conf)
+		config_free(d.conf);
 	config_free(defaults);
 }
 
