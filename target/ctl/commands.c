@@ -17,9 +17,25 @@ static const struct verb_arg top_args[] = {
 	{ .name = "count", .type = ARG_NUMBER, .min = 1, .max = UINT32_MAX, .help = "end after so many; on" },
 };
 
+static const struct verb_arg import_args[] = {
+	{ .name = "file", .type = ARG_TEXT, .words = WORDS_FILES, .positional = true, .help = "what \"nvmetcli save\" wrote, /etc/nvmet/config.json; \"-\": standard input" },
+	{ .name = "to", .type = ARG_TEXT, .words = WORDS_FILES, .help = "write this file, as a whole; standard output if left out. In a folder called exports.d, without the daemon's own settings" },
+	{ .name = "force", .type = ARG_FLAG, .help = "replace the file if it is there; its owner and mode stay" },
+	{ .name = "list_keys", .type = ARG_FLAG, .help = "show what becomes of each key, and do nothing" },
+};
+
+static const struct verb_arg export_args[] = {
+	{ .name = "config", .type = ARG_TEXT, .words = WORDS_FILES, .help = "the main file; /etc/nvmf-p2pd/nvmf-p2pd.conf" },
+};
+
+enum { LOCAL_TOP, LOCAL_IMPORT_NVMET, LOCAL_EXPORT_NVMET };
 static const struct verb local[] = {
 	{ "top", "show rates of namespaces and of the memory their payload is staged in, again and again; q ends it",
 	  false, top_args, COUNT(top_args) },
+	{ "import-nvmet", "make an export file of the kernel target's configuration; what has no equal is named, with the reason",
+	  false, import_args, COUNT(import_args) },
+	{ "export-nvmet", "write the configuration as the kernel target's nvmetcli saves its own, keys of hosts too",
+	  false, export_args, COUNT(export_args) },
 };
 /* clang-format on */
 
@@ -46,7 +62,7 @@ const struct ctl_command ctl_commands[] = {
 	{ &verbs[VERB_CONTROLLERS], .show = show_controllers },
 	{ &verbs[VERB_QUEUES], .show = show_queues },
 	{ &verbs[VERB_P2P], .show = show_p2p },
-	{ &local[0], .run = ctl_top },
+	{ &local[LOCAL_TOP], .run = ctl_top },
 	{ &verbs[VERB_ANA], .show = show_ana },
 	{ &verbs[VERB_DRAIN], .show = show_change },
 	{ &verbs[VERB_UNDRAIN], .show = show_change },
@@ -58,6 +74,8 @@ const struct ctl_command ctl_commands[] = {
 	{ &verbs[VERB_RELOAD], .show = show_change },
 	{ &verbs[VERB_CONFIG], .show = show_config },
 	{ &verbs[VERB_LOG_LEVEL], .show = show_change },
+	{ &local[LOCAL_IMPORT_NVMET], .run = ctl_import_nvmet },
+	{ &local[LOCAL_EXPORT_NVMET], .run = ctl_export_nvmet },
 	{ &verbs[VERB_HELP], .run = run_help },
 };
 const size_t ctl_ncommands = COUNT(ctl_commands);

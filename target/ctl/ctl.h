@@ -10,6 +10,7 @@
  *      table.c     JSON to tables for people
  *      show.c      which columns an answer has
  *      top.c       rates, again and again
+ *      nvmet_*.c   the kernel target's configuration, there and back
  *      complete.c  what could come next on the command line
  *
  * One thread.
@@ -151,6 +152,15 @@ void show_config(const struct ctl *ctl, struct json_object *args, struct json_ob
 void show_ana(const struct ctl *ctl, struct json_object *args, struct json_object *result);
 void show_change(const struct ctl *ctl, struct json_object *args, struct json_object *result);
 void show_sizes(const struct ctl *ctl, struct json_object *args, struct json_object *result);
+
+/* ---- nvmet_import.c, nvmet_export.c
+ * --------------------------------------------------------------
+ *
+ * The kernel target's configuration to export files and back; no daemon is asked.
+ */
+
+int ctl_import_nvmet(const struct ctl *ctl, struct json_object *args);
+int ctl_export_nvmet(const struct ctl *ctl, struct json_object *args);
 
 /* ---- top.c, complete.c -------------------------------------------------------------------------
  */

@@ -1,21 +1,12 @@
-#include "target/ctl/nvmet.h"
+#include "target/ctl/ctl.h"
 
 #include "config/config.h"
 #include "config/nvmet.h"
 
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NAME "nvmf-p2pctl export-nvmet"
-
-static const char help[] =
-	"Usage: nvmf-p2pctl export-nvmet [OPTION]...\n"
-	"Write the configuration to standard output as the kernel target's tool, nvmetcli, saves its\n"
-	"own; keys of hosts too. What the kernel's target cannot hold is named on standard error.\n\n"
-	"  -c, --config FILE  the main file (" CONFIG_DEFAULT_DIR "/nvmf-p2pd.conf)\n"
-	"  -h, --help         show this\n\n"
-	"Exit status: 0 done, 1 refused, 2 wrong usage.\n";
 
 /* Nothing is written unless all of it can be. */
 static int run(const char *file)
@@ -50,29 +41,11 @@ static int run(const char *file)
 	return err;
 }
 
-int ctl_export_nvmet(int argc, char **argv)
+int ctl_export_nvmet(const struct ctl *ctl, struct json_object *args)
 {
-	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
-	const char *file = CONFIG_DEFAULT_DIR "/nvmf-p2pd.conf";
-	int c;
-
-	optind = 0; /* from the start: main() has read its own */
-	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-		if (c == 'c') {
-			file = optarg;
-		} else if (c == 'h') {
-			fputs(help, stdout);
-			return 0;
-		} else {
-			fputs("Try 'nvmf-p2pctl export-nvmet --help'.\n", stderr);
-			return 2;
-		}
-	}
-	if (optind != argc) {
-		fputs(NAME ": takes no words. Try 'nvmf-p2pctl export-nvmet --help'.\n", stderr);
-		return 2;
-	}
-	return run(file) ? 1 : 0;
+	(void)ctl;
+	return run(json_get(args, "config") ? json_text(args, "config")
+					    : CONFIG_DEFAULT_DIR "/nvmf-p2pd.conf")
+		       ? CTL_REFUSED
+		       : CTL_OK;
 }

@@ -1,11 +1,10 @@
-#include "target/ctl/nvmet.h"
+#include "target/ctl/ctl.h"
 
 #include "config/config.h"
 #include "config/nvmet.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,18 +21,6 @@ struct import {
 	size_t len;
 	bool secrets; /* are in it */
 };
-
-static const char help[] =
-	"Usage: nvmf-p2pctl import-nvmet [OPTION]... FILE\n"
-	"Make an export file of the kernel target's configuration, as \"nvmetcli save\" writes it\n"
-	"(/etc/nvmet/config.json; \"-\": standard input). What has no equal is named on standard error,\n"
-	"with its path in FILE and the reason. The result is checked before anything is written.\n\n"
-	"  -o, --output FILE  write this file, at once and as a whole (standard output); in a folder\n"
-	"                     called exports.d, without settings of the daemon itself\n"
-	"  -f, --force        replace FILE if it is there; its owner and mode stay\n"
-	"  -l, --list-keys    show what becomes of each key, and do nothing\n"
-	"  -h, --help         show this\n\n"
-	"Exit status: 0 done, 1 refused, 2 wrong usage.\n";
 
 static int complain(const char *path, int err)
 {
@@ -277,38 +264,22 @@ static int import(struct import *i)
 	return err;
 }
 
-int ctl_import_nvmet(int argc, char **argv)
+int ctl_import_nvmet(const struct ctl *ctl, struct json_object *args)
 {
-	static const struct option options[] = { { "output", required_argument, NULL, 'o' },
-						 { "force", no_argument, NULL, 'f' },
-						 { "list-keys", no_argument, NULL, 'l' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
-	struct import i = { 0 };
-	int c;
+	struct import i = { .force = json_get(args, "force") };
 
-	optind = 0; /* from the start: main() has read its own */
-	while ((c = getopt_long(argc, argv, "o:flh", options, NULL)) != -1) {
-		if (c == 'o') {
-			i.output = optarg;
-		} else if (c == 'f') {
-			i.force = true;
-		} else if (c == 'l') {
-			nvmet_print_keys(stdout);
-			return 0;
-		} else if (c == 'h') {
-			fputs(help, stdout);
-			return 0;
-		} else {
-			fputs("Try 'nvmf-p2pctl import-nvmet --help'.\n", stderr);
-			return 2;
-		}
+	(void)ctl;
+	if (json_get(args, "list_keys")) {
+		nvmet_print_keys(stdout);
+		return CTL_OK;
 	}
-	if (optind + 1 != argc) {
-		fputs(NAME ": one FILE is needed. Try 'nvmf-p2pctl import-nvmet --help'.\n",
+	if (!json_get(args, "file")) {
+		fputs(NAME ": the file that nvmetcli saved is missing\n"
+			   "Try 'nvmf-p2pctl import-nvmet --help'.\n",
 		      stderr);
-		return 2;
+		return CTL_USAGE;
 	}
-	i.input = argv[optind];
-	return import(&i) ? 1 : 0;
+	i.input = json_text(args, "file");
+	i.output = json_get(args, "to") ? json_text(args, "to") : NULL;
+	return import(&i) ? CTL_REFUSED : CTL_OK;
 }

@@ -233,11 +233,12 @@ static void make_files(void)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(socket_path, sizeof(socket_path), "%s/run/control", dir);
 	snprintf(config_path, sizeof(config_path), "%s/c.conf", dir);
-	snprintf(text, sizeof(text),
-		 "daemon = { max_transfer = \"128K\"; metrics = \"off\"; state_dir = \"%s/state\"; };\n"
-		 "ports = ( { id = 1; address = \"10.0.0.1\"; } );\n"
-		 "subsystems = ( { nqn = \"" NQN "\"; allow_any_host = true; } );\n",
-		 dir);
+	snprintf(
+		text, sizeof(text),
+		"daemon = { max_transfer = \"128K\"; metrics = \"off\"; state_dir = \"%s/state\"; };\n"
+		"ports = ( { id = 1; address = \"10.0.0.1\"; } );\n"
+		"subsystems = ( { nqn = \"" NQN "\"; allow_any_host = true; } );\n",
+		dir);
 	write_file(config_path, text);
 	ck_assert_msg(config_load(config_path, &defaults, &diag) == 0, "%s", diag.what);
 }

@@ -454,8 +454,9 @@ START_TEST(the_page_has_the_table)
 
 	nvmet_print_keys(out);
 	fclose(out);
-	ck_assert_msg(strstr(page.text, table.text),
-		      "docs/nvmet.md: put the output of \"nvmf-p2pctl import-nvmet -l\" in it");
+	ck_assert_msg(
+		strstr(page.text, table.text),
+		"docs/nvmet.md: put the output of \"nvmf-p2pctl import-nvmet --list-keys\" in it");
 	free(page.text);
 	free(table.text);
 }
@@ -787,14 +788,28 @@ static const char *in_dir(const char *name)
 	return path;
 }
 
+static int import_words(int n, char **words)
+{
+	const struct ctl_command *command = ctl_find("import-nvmet");
+	const struct ctl ctl = { .socket = "/nonexistent" };
+	struct json_object *args;
+	int code = ctl_parse(command->verb, n, words, &args);
+
+	if (code != CTL_OK)
+		return code;
+	code = ctl_run(&ctl, command, args);
+	json_object_put(args);
+	return code;
+}
+
 static int import_to(const char *sample, const char *output, bool force)
 {
 	char in[128], out[128];
-	char *argv[] = { "import-nvmet", "-o", out, in, "-f", NULL };
+	char *words[] = { "--to", out, in, "--force", NULL };
 
 	snprintf(in, sizeof(in), "%s", sample);
 	snprintf(out, sizeof(out), "%s", in_dir(output));
-	return ctl_import_nvmet(force ? 5 : 4, argv);
+	return import_words(force ? 4 : 3, words);
 }
 
 static mode_t mode_of(const char *name)
@@ -874,12 +889,11 @@ END_TEST
 
 START_TEST(wrong_usage)
 {
-	char *none[] = { "import-nvmet", NULL }, *two[] = { "import-nvmet", "a", "b", NULL },
-	     *option[] = { "import-nvmet", "--frobnicate", NULL };
+	char *none[] = { NULL }, *two[] = { "a", "b", NULL }, *option[] = { "--frobnicate", NULL };
 
-	ck_assert_int_eq(ctl_import_nvmet(1, none), 2);
-	ck_assert_int_eq(ctl_import_nvmet(3, two), 2);
-	ck_assert_int_eq(ctl_import_nvmet(2, option), 2);
+	ck_assert_int_eq(import_words(0, none), CTL_USAGE);
+	ck_assert_int_eq(import_words(2, two), CTL_USAGE);
+	ck_assert_int_eq(import_words(1, option), CTL_USAGE);
 }
 END_TEST
 
