@@ -105,7 +105,7 @@ struct restart_key restart_key(const struct subsystem *s, uint16_t port_id, cons
 {
 	char name[2 * CONFIG_NQN_MAX + 64], id[UUID_STR_LEN];
 	struct restart_key key;
-	uuid_t uuid;
+	uuid_t uuid = { 0 };
 
 	uuid_unparse_lower(hostid, id);
 	snprintf(name, sizeof(name), "controller/%s/%u/%s/%s", s->nqn, port_id, id, hostnqn);
@@ -118,7 +118,7 @@ static struct restart_key ana_key(const struct subsystem *s, uint16_t port_id, u
 {
 	char name[CONFIG_NQN_MAX + 64];
 	struct restart_key key;
-	uuid_t uuid;
+	uuid_t uuid = { 0 };
 
 	snprintf(name, sizeof(name), "ana/%s/%u/%u", s->nqn, port_id, group);
 	derive_uuid(name, uuid);
