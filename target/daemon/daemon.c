@@ -67,7 +67,7 @@ static void on_usr2(struct ev_loop *loop, ev_signal *w, int revents)
 	(void)loop;
 	(void)revents;
 	log_info("proving the paths again");
-	service_busy(d, BUSY_S);
+	service_busy(d, SERVICE_BUSY_S);
 	daemon_prove(d);
 	log_info("proved");
 }
@@ -158,11 +158,11 @@ static int start(struct daemon *d, bool listening)
 	if (err)
 		return err;
 	watch_signals(d);
-	service_busy(d, BUSY_S);
+	service_busy(d, SERVICE_BUSY_S);
 	err = hardware_discover(d);
 	if (err)
 		return err;
-	service_busy(d, BUSY_S);
+	service_busy(d, SERVICE_BUSY_S);
 	err = target_create(d->conf, &d->reactors, &d->topo, &d->target, &diag);
 	if (err) {
 		config_diag_print(&diag, stderr);
@@ -209,7 +209,7 @@ int daemon_run(struct daemon *d)
 		return EXIT_FAILED;
 	}
 	/* last: a host that comes too early may be told something that makes it give up */
-	service_busy(d, BUSY_S);
+	service_busy(d, SERVICE_BUSY_S);
 	transport_listen(d->transport);
 	service_ready(d);
 	ev_run(daemon_control_reactor(d)->loop, 0);

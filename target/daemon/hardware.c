@@ -153,6 +153,8 @@ static void look(struct daemon *d)
 	unsigned int nlost = target_check_devices(d->target, &back);
 	uint32_t found = follow_everywhere(d, provider_set_scan(leader(d)));
 
+	if (found || back)
+		service_busy(d, SERVICE_BUSY_S);
 	for (unsigned int i = 0; i < leader(d)->n; i++)
 		if (found & UINT32_C(1) << i)
 			transport_provider_changed(d->transport, i);
@@ -183,6 +185,7 @@ static void prove_provider(struct daemon *d, const char *bdf)
 	if (!p || p->state != PROVIDER_ACTIVE)
 		return;
 	log_info("controller %s was reset: its CMB is proved again", bdf);
+	service_busy(d, SERVICE_BUSY_S);
 	transport_provider_changed(d->transport, p->index);
 	target_prove(d->target);
 }

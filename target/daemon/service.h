@@ -12,6 +12,7 @@ struct daemon;
 struct watchdog;
 
 #define SERVICE_STATUS_MAX 2048
+#define SERVICE_BUSY_S     60 /* one step of the start, a reload, proofs */
 
 struct service {
 	bool ready;

@@ -297,6 +297,43 @@ START_TEST(device_that_is_not_there_is_waited_for)
 }
 END_TEST
 
+/* So is a controller that is to be passed through: its hosts shall try again. */
+START_TEST(controller_that_is_not_there_is_waited_for)
+{
+	struct nvmf_queue *q = open_queue(0);
+	struct exchange x = connect_command(0, 0xffff);
+	struct nvmf_connect_data *d = (void *)data;
+	struct config_diag diag;
+	struct config *c;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out, *f;
+	bool back;
+
+	for (int i = 0; i < 2; i++) { /* a reload keeps on waiting */
+		f = fopen(conf_path, "w");
+		fputs("ports = ( { id = 1; address = \"10.0.0.1\"; } );\n"
+		      "subsystems = ( { nqn = \"" OTHER "\"; allow_any_host = true;"
+		      "passthrough = \"0000:ff:1f.7\"; } );\n",
+		      f);
+		fclose(f);
+		ck_assert_int_eq(config_load(conf_path, &c, &diag), 0);
+		ck_assert_int_eq(target_reload(target, c, &diag), 0);
+	}
+	out = open_memstream(&text, &len);
+	ck_assert_uint_eq(target_waiting(target, out), 1);
+	fclose(out);
+	ck_assert_str_eq(text, "; subsystem " OTHER ": controller 0000:ff:1f.7 is not there yet");
+	free(text);
+	ck_assert(target_waits(target));
+	ck_assert_uint_eq(target_check_devices(target, &back), 1);
+	ck_assert(!back);
+	strcpy(d->subsysnqn, OTHER);
+	ck_assert_uint_eq(run(q, &x), NVME_CONNECT_BUSY); /* without DNR */
+	drop_queue(q);
+}
+END_TEST
+
 /* A command in flight on a namespace that goes: it ends well, and only then the device is closed.
  */
 START_TEST(what_is_in_flight_keeps_its_namespace)
@@ -837,6 +874,7 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, device_of_a_namespace_is_replaced);
 	tcase_add_test(tc, failed_reload_changes_nothing);
 	tcase_add_test(tc, device_that_is_not_there_is_waited_for);
+	tcase_add_test(tc, controller_that_is_not_there_is_waited_for);
 	tcase_add_test(tc, resized_device_is_told);
 	tcase_add_test(tc, namespaces_are_hidden_from_hosts);
 	tcase_add_test(tc, host_that_is_not_allowed_any_more_is_disconnected);
