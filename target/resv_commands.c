@@ -9,8 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct resv_change;
+
 struct ns_reservation {
 	struct reservation state;
+	STAILQ_HEAD(resv_changes, resv_change) changes; /* the first one is under way */
+	bool renamed;                                   /* meanwhile */
 	struct resv_view *view; /* what the shards point to; NULL: nobody holds one */
 	uint32_t mask;          /* feature 82h: bits by enum resv_note */
 	struct resv_file_owner owner;
@@ -81,37 +85,55 @@ static uint16_t save_failed(const struct ns_reservation *r, int err, const char 
 	return NVME_INTERNAL_ERROR;
 }
 
-/* What need not persist through power loss is kept as well as can be. */
-static uint16_t keep(struct ns_reservation *r, const struct reservation *next)
-{
-	const char *why;
-	int err = resv_file_save(r->dir, r->file, &r->owner, next, &why);
+enum deed { DEED_NONE, DEED_SAVE, DEED_REMOVE };
 
-	if (err && !r->failed)
-		log_event(JOURNAL_STATE_NOT_KEPT, LOG_FIELDS(.nqn = r->nqn, .nsid = r->owner.nsid),
-			  "namespace %u of %s: its reservations end with the daemon: %s/%s: %s: %s",
-			  r->owner.nsid, r->nqn, r->dir, r->file, why, strerror(-err));
-	r->failed = err != 0;
-	/* the former file must not be believed */
-	return err && r->state.ptpl && durable_remove(r->dir, r->file, &why)
-		       ? save_failed(r, err, why)
-		       : NVME_OK;
+/* What the disk must have before @next is in force. */
+static enum deed deed_for(const struct reservation *now, const struct reservation *next)
+{
+	if (next->ptpl || next->n)
+		return DEED_SAVE;
+	return now->ptpl || now->n ? DEED_REMOVE : DEED_NONE;
 }
 
-/* Before it is in force. If this fails the command does, and nothing has changed. */
-static uint16_t persist(struct ns_reservation *r, const struct reservation *next)
-{
-	bool had_file = r->state.ptpl || r->state.n;
+/* How it went; in the worker or in the control thread. */
+struct outcome {
+	int err;
 	const char *why;
-	int err = 0;
+	bool bearable; /* nothing was promised, and no former file is there to be believed */
+};
 
-	if (!next->ptpl && next->n)
-		return keep(r, next);
-	if (next->ptpl)
-		err = resv_file_save(r->dir, r->file, &r->owner, next, &why);
-	else if (had_file)
-		err = durable_remove(r->dir, r->file, &why);
-	return err ? save_failed(r, err, why) : NVME_OK;
+static struct outcome do_deed(const struct ns_reservation *r, enum deed deed,
+			      const struct reservation *next)
+{
+	struct outcome o = { .why = "" };
+	const char *why;
+
+	switch (deed) {
+	case DEED_NONE:
+		break;
+	case DEED_SAVE:
+		o.err = resv_file_save(r->dir, r->file, &r->owner, next, &o.why);
+		o.bearable = o.err && !next->ptpl && durable_remove(r->dir, r->file, &why) == 0;
+		break;
+	case DEED_REMOVE:
+		o.err = durable_remove(r->dir, r->file, &o.why);
+		break;
+	}
+	return o;
+}
+
+/* Is what was saved in force now? What need not persist through power loss is kept as well as can
+ * be. */
+static uint16_t judge(struct ns_reservation *r, const struct outcome *o)
+{
+	if (o->err && !o->bearable)
+		return save_failed(r, o->err, o->why);
+	if (o->err && !r->failed)
+		log_event(JOURNAL_STATE_NOT_KEPT, LOG_FIELDS(.nqn = r->nqn, .nsid = r->owner.nsid),
+			  "namespace %u of %s: its reservations end with the daemon: %s/%s: %s: %s",
+			  r->owner.nsid, r->nqn, r->dir, r->file, o->why, strerror(-o->err));
+	r->failed = o->err != 0;
+	return NVME_OK;
 }
 
 static void set_owner(struct namespace *ns)
@@ -123,12 +145,23 @@ static void set_owner(struct namespace *ns)
 	memcpy(r->owner.uuid, &ns->ids.uuid, sizeof(r->owner.uuid));
 }
 
+static void save_renamed(struct ns_reservation *r)
+{
+	struct outcome o = do_deed(r, deed_for(&r->state, &r->state), &r->state);
+
+	r->renamed = false;
+	(void)judge(r, &o);
+}
+
 void ns_reservation_rename(struct namespace *ns)
 {
 	struct ns_reservation *r = ns->resv;
 
 	set_owner(ns);
-	(void)persist(r, &r->state);
+	if (STAILQ_EMPTY(&r->changes))
+		save_renamed(r);
+	else
+		r->renamed = true;
 }
 
 static int refuse_file(const struct ns_reservation *r, int err, const char *why,
@@ -156,6 +189,8 @@ int ns_reservation_open(struct namespace *ns, struct config_diag *diag)
 	if (!r)
 		return -ENOMEM;
 	ns->resv = r;
+	STAILQ_INIT(&r->changes);
+	worker_flush(ns->target->worker); /* a namespace that goes may be writing that file */
 	strlcpy(r->dir, ns->target->conf->state_dir, sizeof(r->dir));
 	strlcpy(r->nqn, ns->subsys->nqn, sizeof(r->nqn));
 	set_owner(ns);
@@ -260,27 +295,135 @@ static uint16_t wait_for_preempted(struct nvmf_req *req, struct preemption *p)
 
 typedef uint16_t (*action)(struct reservation *next, struct nvmf_req *req, struct resv_effects *e);
 
-/* First what can fail, then what cannot. */
-static uint16_t change(struct nvmf_req *req, action act, struct resv_effects *e)
-{
-	struct ns_reservation *r = req->ns->resv;
-	struct reservation next = r->state;
-	uint16_t status = act(&next, req, e);
+/* A change of a namespace's reservations: one at a time, in the order of the commands. First what
+ * can fail, then what cannot; the worker waits for the disk. */
+struct resv_change {
+	struct task task;
+	struct namespace *ns;
+	struct nvmf_req *req;
+	action act;
+	struct preemption *preemption;
+	struct reservation next;
+	struct resv_effects effects;
 	struct resv_view *view;
+	enum deed deed;
+	struct outcome outcome;
+	STAILQ_ENTRY(resv_change) entry;
+};
 
+static struct resv_change *change_of(struct task *task)
+{
+	return (void *)((uint8_t *)task - offsetof(struct resv_change, task));
+}
+
+static void change_run(struct task *task)
+{
+	struct resv_change *ch = change_of(task);
+
+	ch->outcome = do_deed(ch->ns->resv, ch->deed, &ch->next);
+}
+
+static void take_effect(struct resv_change *ch)
+{
+	ch->ns->resv->state = ch->next;
+	publish(ch->ns, ch->view);
+	ch->view = NULL;
+	tell_hosts(ch->req->queue->ctrl->subsys, ch->ns, &ch->effects);
+}
+
+/* The command, not the namespace's queue of them, is over; @ch is freed. */
+static void end_change(struct resv_change *ch, uint16_t status)
+{
+	struct preemption *p = ch->preemption;
+	struct nvmf_req *req = ch->req;
+	bool abort = !status && ch->effects.abort;
+
+	free(ch->view);
+	free(ch);
+	if (abort) {
+		(void)wait_for_preempted(req, p);
+		return;
+	}
+	free(p);
+	nvmf_req_answer(req, status);
+}
+
+/* Return: NVME_LATER: the disk is waited for. */
+static uint16_t begin_change(struct resv_change *ch)
+{
+	struct ns_reservation *r = ch->ns->resv;
+	uint16_t status;
+
+	ch->next = r->state;
+	status = ch->act(&ch->next, ch->req, &ch->effects);
 	if (status)
 		return status;
-	if (reservation_view(&next, &view))
+	if (reservation_view(&ch->next, &ch->view))
 		return NVME_INTERNAL_ERROR;
-	status = persist(r, &next);
-	if (status) {
-		free(view);
-		return status;
+	ch->deed = deed_for(&r->state, &ch->next);
+	if (ch->deed != DEED_NONE) {
+		if (target_start_worker(ch->ns->target))
+			return NVME_INTERNAL_ERROR;
+		worker_submit(ch->ns->target->worker, &ch->task);
+		return NVME_LATER;
 	}
-	r->state = next;
-	publish(req->ns, view);
-	tell_hosts(req->queue->ctrl->subsys, req->ns, e);
+	take_effect(ch);
 	return NVME_OK;
+}
+
+/* The last answer may free the namespace. */
+static void go_on(struct ns_reservation *r)
+{
+	struct resv_change *ch = STAILQ_FIRST(&r->changes), *next;
+	uint16_t status;
+
+	while (ch) {
+		status = begin_change(ch);
+		if (status == NVME_LATER)
+			return;
+		next = STAILQ_NEXT(ch, entry);
+		STAILQ_REMOVE_HEAD(&r->changes, entry);
+		end_change(ch, status);
+		ch = next;
+	}
+}
+
+static void change_done(struct task *task)
+{
+	struct resv_change *ch = change_of(task);
+	struct ns_reservation *r = ch->ns->resv;
+	uint16_t status = judge(r, &ch->outcome);
+	bool more;
+
+	if (!status)
+		take_effect(ch);
+	if (r->renamed)
+		save_renamed(r);
+	STAILQ_REMOVE_HEAD(&r->changes, entry);
+	more = !STAILQ_EMPTY(&r->changes);
+	end_change(ch, status);
+	if (more)
+		go_on(r);
+}
+
+static uint16_t queue_change(struct namespace *ns, struct nvmf_req *req, action act,
+			     struct preemption *p)
+{
+	struct resv_change *ch = calloc(1, sizeof(*ch));
+	bool idle = STAILQ_EMPTY(&ns->resv->changes);
+
+	if (!ch)
+		return NVME_INTERNAL_ERROR;
+	ch->ns = ns;
+	ch->req = req;
+	ch->act = act;
+	ch->preemption = p;
+	ch->task.run = change_run;
+	ch->task.done = change_done;
+	STAILQ_INSERT_TAIL(&ns->resv->changes, ch, entry);
+	if (idle)
+		go_on(ns->resv);
+	return NVME_LATER;
 }
 
 static uint16_t in_control(struct nvmf_req *req, action act)
@@ -289,7 +432,6 @@ static uint16_t in_control(struct nvmf_req *req, action act)
 	const struct ns_map_entry *entry =
 		ns_map_find(req->queue->ctrl->map, get32(req->sqe->nsid));
 	struct host_id host = host_of(req);
-	struct resv_effects e = { 0 };
 	struct preemption *p;
 	uint16_t status;
 
@@ -300,10 +442,9 @@ static uint16_t in_control(struct nvmf_req *req, action act)
 	p = malloc(sizeof(*p));
 	if (!p)
 		return NVME_INTERNAL_ERROR;
-	status = change(req, act, &e);
-	if (!status && e.abort)
-		return wait_for_preempted(req, p);
-	free(p);
+	status = queue_change(req->ns, req, act, p);
+	if (status != NVME_LATER)
+		free(p);
 	return status;
 }
 
@@ -461,16 +602,28 @@ uint16_t resv_set_mask(struct nvmf_req *req)
 	return for_named(req, set_mask);
 }
 
+static uint16_t act_persist(struct reservation *next, struct nvmf_req *req, struct resv_effects *e)
+{
+	(void)e;
+	next->ptpl = get32(req->sqe->cdw11) & 1;
+	return NVME_OK;
+}
+
+/* Of all namespaces: rare, so the control thread waits for the disk itself. */
 static uint16_t set_persistence(struct namespace *ns, uint32_t dw11)
 {
 	struct ns_reservation *r = ns->resv;
 	struct reservation next = r->state;
+	struct outcome o;
 	uint16_t status;
 
+	if (!STAILQ_EMPTY(&r->changes))
+		return NVME_NS_NOT_READY; /* the host tries again */
 	next.ptpl = dw11 & 1;
 	if (next.ptpl == r->state.ptpl)
 		return NVME_OK;
-	status = persist(r, &next);
+	o = do_deed(r, deed_for(&r->state, &next), &next);
+	status = judge(r, &o);
 	if (!status)
 		r->state = next;
 	return status;
@@ -486,5 +639,9 @@ uint16_t resv_get_persistence(struct nvmf_req *req, uint32_t *ret_dw0)
 
 uint16_t resv_set_persistence(struct nvmf_req *req)
 {
-	return for_named(req, set_persistence);
+	struct namespace *ns = named(req);
+
+	if (get32(req->sqe->nsid) == NVME_NSID_ALL || !ns)
+		return for_named(req, set_persistence);
+	return queue_change(ns, req, act_persist, NULL);
 }

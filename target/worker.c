@@ -10,7 +10,8 @@ struct worker {
 	struct reactor *control;
 	pthread_t thread;
 	pthread_mutex_t lock; /* of what follows */
-	pthread_cond_t more;
+	pthread_cond_t more, idle;
+	bool busy;
 	STAILQ_HEAD(task_list, task) list;
 	bool quitting;
 };
@@ -28,10 +29,14 @@ static struct task *next_task(struct worker *w)
 	struct task *task;
 
 	pthread_mutex_lock(&w->lock);
+	w->busy = false;
+	if (STAILQ_EMPTY(&w->list))
+		pthread_cond_signal(&w->idle);
 	while (!(task = STAILQ_FIRST(&w->list)) && !w->quitting)
 		pthread_cond_wait(&w->more, &w->lock);
 	if (task)
 		STAILQ_REMOVE_HEAD(&w->list, entry);
+	w->busy = task != NULL;
 	pthread_mutex_unlock(&w->lock);
 	return task;
 }
@@ -76,9 +81,11 @@ int worker_create(struct reactor *control, struct worker **ret_worker)
 	STAILQ_INIT(&w->list);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->more, NULL);
+	pthread_cond_init(&w->idle, NULL);
 	err = start_thread(w);
 	if (err) {
 		pthread_cond_destroy(&w->more);
+		pthread_cond_destroy(&w->idle);
 		pthread_mutex_destroy(&w->lock);
 		free(w);
 		return err;
@@ -98,8 +105,19 @@ void worker_destroy(struct worker *w)
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
 	pthread_cond_destroy(&w->more);
+	pthread_cond_destroy(&w->idle);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
+}
+
+void worker_flush(struct worker *w)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	while (w->busy || !STAILQ_EMPTY(&w->list))
+		pthread_cond_wait(&w->idle, &w->lock);
+	pthread_mutex_unlock(&w->lock);
 }
 
 void worker_submit(struct worker *w, struct task *task)

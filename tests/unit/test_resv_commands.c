@@ -182,6 +182,7 @@ static void settle(void)
 		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
 		for (unsigned int r = 0; r < reactors.n; r++)
 			reactor_call(reactors.r[r], nothing, NULL);
+		worker_flush(target->worker); /* which writes files */
 	}
 }
 
@@ -582,6 +583,7 @@ START_TEST(what_cannot_be_saved_is_refused)
 	ck_assert_uint_eq(do_register(&a, 3u << 30, 0, 5), NVME_OK);
 	char command[128];
 
+	settle();
 	snprintf(command, sizeof(command), "rm -r %s", state_folder);
 	ck_assert_int_eq(system(command), 0);
 	log_init((enum log_level) - 1);
@@ -613,6 +615,26 @@ START_TEST(a_damaged_file_keeps_the_target_from_starting)
 	ck_assert_ptr_nonnull(strstr(diag.what, "namespace 1 of " NQN));
 	ck_assert_ptr_nonnull(strstr(diag.what, "it is damaged"));
 	ck_assert_ptr_nonnull(strstr(diag.fix, "remove it"));
+}
+END_TEST
+
+/* Both come while nothing is on the disk yet. */
+START_TEST(commands_of_several_hosts_are_served_one_by_one)
+{
+	struct exchange x[2] = { resv(0x0d, 3u << 30, 0, 5), resv(0x0d, 3u << 30, 0, 5) };
+
+	begin(&a, &x[0]);
+	begin(&b, &x[1]);
+	spin(&x[0]);
+	spin(&x[1]);
+	ck_assert_uint_eq(get16(x[0].req.cqe.status) >> 1, NVME_OK);
+	ck_assert_uint_eq(get16(x[1].req.cqe.status) >> 1, NVME_OK);
+	report(&a);
+	ck_assert_uint_eq(data[0], 2); /* generation */
+	ck_assert_uint_eq(data[5], 2);
+	restart();
+	report(&a);
+	ck_assert_uint_eq(data[5], 2);
 }
 END_TEST
 
@@ -774,6 +796,7 @@ int main(void)
 	tcase_add_test(one, features_are_of_a_namespace);
 	tcase_add_test(one, what_cannot_be_saved_is_refused);
 	tcase_add_test(one, a_damaged_file_keeps_the_target_from_starting);
+	tcase_add_test(one, commands_of_several_hosts_are_served_one_by_one);
 	suite_add_tcase(s, one);
 	tcase_add_checked_fixture(threads, start_three, stop);
 	tcase_set_timeout(threads, 60);
