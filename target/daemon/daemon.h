@@ -45,6 +45,7 @@ struct daemon {
 		STOP_FINISHING, /* what hosts have sent is answered */
 		STOP_DISCONNECTING,
 	} stop_phase;
+	bool stop_late; /* half the time is over */
 	bool stop_at_once;
 	const char *test_stick; /* NULL, but in tests: TEST_STICK_FILE */
 	ev_signal term, interrupt, hangup, usr1, usr2;

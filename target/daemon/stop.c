@@ -44,6 +44,9 @@ static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 		log_warn("some commands did not end in %.1f s; their hosts are disconnected",
 			 d->conf->stop_timeout_ms / 2e3);
 		disconnect(d);
+	}
+	if (!d->stop_late) { /* the other half */
+		d->stop_late = true;
 		return;
 	}
 	log_error("some connections did not end in %.1f s (stop_timeout_ms)",
