@@ -314,7 +314,7 @@ static void save(struct task *task)
 	struct target *t = (void *)((uint8_t *)task - offsetof(struct target, restart.task));
 	struct restart *r = &t->restart;
 
-	r->err = durable_replace(t->conf->state_dir, FILE_NAME, r->buf, r->len, &r->why);
+	r->err = durable_replace(r->dir, FILE_NAME, r->buf, r->len, &r->why);
 }
 
 static void saved(struct task *task)
@@ -345,6 +345,7 @@ void restart_changed(struct target *t)
 	r->buf = encode(t, &r->len);
 	if (!r->buf)
 		return;
+	strlcpy(r->dir, t->conf->state_dir, sizeof(r->dir)); /* a reload replaces conf */
 	r->saving = true;
 	r->task.run = save;
 	r->task.done = saved;

@@ -46,6 +46,8 @@ struct restart {
 	bool saving, again; /* the file is being written; and is old already */
 	bool quiet;         /* what ends now shall be found again */
 	bool failed;        /* said so */
+	/* the worker's, while saving */
+	char dir[256];
 	uint8_t *buf;
 	size_t len;
 	int err;

@@ -102,8 +102,8 @@ struct outcome {
 	bool bearable; /* nothing was promised, and no former file is there to be believed */
 };
 
-static struct outcome do_deed(const struct ns_reservation *r, enum deed deed,
-			      const struct reservation *next)
+static struct outcome do_deed(const struct ns_reservation *r, const struct resv_file_owner *owner,
+			      enum deed deed, const struct reservation *next)
 {
 	struct outcome o = { .why = "" };
 	const char *why;
@@ -112,7 +112,7 @@ static struct outcome do_deed(const struct ns_reservation *r, enum deed deed,
 	case DEED_NONE:
 		break;
 	case DEED_SAVE:
-		o.err = resv_file_save(r->dir, r->file, &r->owner, next, &o.why);
+		o.err = resv_file_save(r->dir, r->file, owner, next, &o.why);
 		o.bearable = o.err && !next->ptpl && durable_remove(r->dir, r->file, &why) == 0;
 		break;
 	case DEED_REMOVE:
@@ -147,7 +147,7 @@ static void set_owner(struct namespace *ns)
 
 static void save_renamed(struct ns_reservation *r)
 {
-	struct outcome o = do_deed(r, deed_for(&r->state, &r->state), &r->state);
+	struct outcome o = do_deed(r, &r->owner, deed_for(&r->state, &r->state), &r->state);
 
 	r->renamed = false;
 	(void)judge(r, &o);
@@ -306,6 +306,7 @@ struct resv_change {
 	struct reservation next;
 	struct resv_effects effects;
 	struct resv_view *view;
+	struct resv_file_owner owner; /* a copy: the namespace may get another UUID meanwhile */
 	enum deed deed;
 	struct outcome outcome;
 	STAILQ_ENTRY(resv_change) entry;
@@ -320,7 +321,7 @@ static void change_run(struct task *task)
 {
 	struct resv_change *ch = change_of(task);
 
-	ch->outcome = do_deed(ch->ns->resv, ch->deed, &ch->next);
+	ch->outcome = do_deed(ch->ns->resv, &ch->owner, ch->deed, &ch->next);
 }
 
 static void take_effect(struct resv_change *ch)
@@ -360,6 +361,7 @@ static uint16_t begin_change(struct resv_change *ch)
 		return status;
 	if (reservation_view(&ch->next, &ch->view))
 		return NVME_INTERNAL_ERROR;
+	ch->owner = r->owner;
 	ch->deed = deed_for(&r->state, &ch->next);
 	if (ch->deed != DEED_NONE) {
 		if (target_start_worker(ch->ns->target))
@@ -622,7 +624,7 @@ static uint16_t set_persistence(struct namespace *ns, uint32_t dw11)
 	next.ptpl = dw11 & 1;
 	if (next.ptpl == r->state.ptpl)
 		return NVME_OK;
-	o = do_deed(r, deed_for(&r->state, &next), &next);
+	o = do_deed(r, &r->owner, deed_for(&r->state, &next), &next);
 	status = judge(r, &o);
 	if (!status)
 		r->state = next;
