@@ -303,23 +303,16 @@ START_TEST(controller_that_is_not_there_is_waited_for)
 	struct nvmf_queue *q = open_queue(0);
 	struct exchange x = connect_command(0, 0xffff);
 	struct nvmf_connect_data *d = (void *)data;
-	struct config_diag diag;
-	struct config *c;
 	char *text = NULL;
 	size_t len = 0;
-	FILE *out, *f;
+	FILE *out;
 	bool back;
 
-	for (int i = 0; i < 2; i++) { /* a reload keeps on waiting */
-		f = fopen(conf_path, "w");
-		fputs("ports = ( { id = 1; address = \"10.0.0.1\"; } );\n"
-		      "subsystems = ( { nqn = \"" OTHER "\"; allow_any_host = true;"
-		      "passthrough = \"0000:ff:1f.7\"; } );\n",
-		      f);
-		fclose(f);
-		ck_assert_int_eq(config_load(conf_path, &c, &diag), 0);
-		ck_assert_int_eq(target_reload(target, c, &diag), 0);
-	}
+	for (int i = 0; i < 2; i++) /* a reload keeps on waiting */
+		ck_assert_int_eq(apply(parse(PORT1, ANY, "{ nsid = 1; A }",
+					     ", { nqn = \"" OTHER "\"; allow_any_host = true;"
+					     "passthrough = \"0000:ff:1f.7\"; }")),
+				 0);
 	out = open_memstream(&text, &len);
 	ck_assert_uint_eq(target_waiting(target, out), 1);
 	fclose(out);
