@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -133,6 +134,19 @@ const char *dhchap_key_text(const struct config_dhchap_key *key, void **arena)
 /* ---- files -------------------------------------------------------------------------------------
  */
 
+/* The user that the service runs as: root looks at the files of a daemon that is not root (--check). */
+#define SERVICE_USER "nvmf-p2pd"
+
+static bool may_own_key(uid_t uid)
+{
+	const struct passwd *service;
+
+	if (uid == 0 || uid == geteuid())
+		return true;
+	service = getpwnam(SERVICE_USER);
+	return service && service->pw_uid == uid;
+}
+
 /* Who else could read or replace it, knows the key. */
 static int check_file(int fd, const char *path, struct config_diag *diag)
 {
@@ -146,7 +160,7 @@ static int check_file(int fd, const char *path, struct config_diag *diag)
 		diag_what(diag, path, 0, "is no regular file");
 		return diag_fix(diag, "give a regular file");
 	}
-	if (st.st_uid != 0 && st.st_uid != geteuid()) {
+	if (!may_own_key(st.st_uid)) {
 		diag_what(diag, path, 0, "holds a key and belongs to user %u", st.st_uid);
 		return diag_fix(diag, "give it to root or to the daemon's user");
 	}
