@@ -15,7 +15,8 @@ SYSCONFDIR ?= /etc
 MANDIR     ?= $(PREFIX)/share/man
 COMPDIR    ?= $(PREFIX)/share/bash-completion/completions
 DOCDIR     ?= $(PREFIX)/share/doc/nvmf-p2pd
-UNITDIR    ?= $(PREFIX)/lib/systemd/system
+LIBDIR     ?= $(PREFIX)/lib
+UNITDIR    ?= $(LIBDIR)/systemd/system
 INSTALL    ?= install
 
 SAN ?=
@@ -27,7 +28,7 @@ CC         := gcc
 endif
 PKG_CONFIG ?= pkg-config
 PKGS       := libibverbs librdmacm libnvme liburing libconfig libbsd-overlay libsystemd libudev json-c libmicrohttpd uuid libcrypto zlib
-ifneq ($(filter-out clean lint format,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean distclean lint format unit version,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists --print-errors $(PKGS) check 2>&1 && echo yes),yes)
 $(error missing libraries: $(shell $(PKG_CONFIG) --errors-to-stdout --print-errors $(PKGS) check); on Debian: apt install $(shell cat tests/lib/build-packages))
 endif
@@ -143,19 +144,48 @@ format:
 	clang-format-14 -i $(ALL_C) 2>/dev/null || clang-format -i $(ALL_C)
 
 # ---- install -------------------------------------------------------------------------------
-install: $(O)/nvmf-p2pd $(O)/nvmf-p2pctl
-	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(SYSCONFDIR)/nvmf-p2pd/exports.d $(DESTDIR)$(DOCDIR) \
-		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(COMPDIR)
-	$(INSTALL) -m 0755 $(O)/nvmf-p2pd $(DESTDIR)$(SBINDIR)/nvmf-p2pd
-	$(INSTALL) -m 0755 $(O)/nvmf-p2pctl $(DESTDIR)$(SBINDIR)/nvmf-p2pctl
-	$(INSTALL) -m 0644 target/ctl/nvmf-p2pctl.8 $(DESTDIR)$(MANDIR)/man8/nvmf-p2pctl.8
-	$(INSTALL) -m 0644 target/ctl/nvmf-p2pctl.bash-completion $(DESTDIR)$(COMPDIR)/nvmf-p2pctl
-	$(INSTALL) -m 0644 config/example.conf $(DESTDIR)$(DOCDIR)/example.conf
-	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man5
-	$(INSTALL) -m 0644 config/nvmf-p2pd.conf.5 $(DESTDIR)$(MANDIR)/man5/nvmf-p2pd.conf.5
-	$(INSTALL) -m 0644 README.md $(DESTDIR)$(DOCDIR)/README.md
-	sed 's|@SBINDIR@|$(SBINDIR)|g;s|@SYSCONFDIR@|$(SYSCONFDIR)|g' systemd/nvmf-p2pd.service.in \
-		> $(DESTDIR)$(UNITDIR)/nvmf-p2pd.service
+MANPAGES   := $(wildcard systemd/*.[58] config/*.[58] target/ctl/*.[58] docs/*.[58])
+TOOL_PAGES := $(filter %/nvmf-p2pctl.8,$(MANPAGES))
+install-each = $(if $(strip $(2)),$(INSTALL) -D -m 0644 -t $(DESTDIR)$(1) $(2))
+
+.PHONY: programs install-daemon install-tool install-system unit version
+programs: $(O)/nvmf-p2pd $(O)/nvmf-p2pctl
+
+# The unit with this make's folders in it; never taken for up to date, for they may be others each time.
+unit:
+	@mkdir -p $(O)
+	$(call say,GEN,$(O)/nvmf-p2pd.service)
+	$(Q)sed 's|@SBINDIR@|$(SBINDIR)|g;s|@SYSCONFDIR@|$(SYSCONFDIR)|g' systemd/nvmf-p2pd.service.in > $(O)/nvmf-p2pd.service
+
+install: install-daemon install-tool install-system
+
+install-daemon: $(O)/nvmf-p2pd
+	$(INSTALL) -d $(DESTDIR)$(SYSCONFDIR)/nvmf-p2pd/exports.d
+	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(SBINDIR) $(O)/nvmf-p2pd
+	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(DOCDIR) README.md config/example.conf $(wildcard docs/*.md)
+	$(call install-each,$(LIBDIR)/systemd/catalog,$(wildcard systemd/*.catalog))
+	$(call install-each,$(MANDIR)/man5,$(filter %.5,$(MANPAGES)))
+	$(call install-each,$(MANDIR)/man8,$(filter-out $(TOOL_PAGES),$(filter %.8,$(MANPAGES))))
+
+install-tool: $(O)/nvmf-p2pctl
+	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(SBINDIR) $(O)/nvmf-p2pctl
+	$(call install-each,$(MANDIR)/man8,$(TOOL_PAGES))
+	$(INSTALL) -D -m 0644 target/ctl/nvmf-p2pctl.bash-completion $(DESTDIR)$(COMPDIR)/nvmf-p2pctl
+
+# What has the system run it: a user, folders, access to drives, the unit. debian/ leaves this to debhelper.
+install-system: unit
+	$(INSTALL) -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(LIBDIR)/sysusers.d $(DESTDIR)$(LIBDIR)/tmpfiles.d \
+		$(DESTDIR)$(LIBDIR)/udev/rules.d
+	$(INSTALL) -m 0644 $(O)/nvmf-p2pd.service $(DESTDIR)$(UNITDIR)/nvmf-p2pd.service
+	$(INSTALL) -m 0644 systemd/nvmf-p2pd.sysusers $(DESTDIR)$(LIBDIR)/sysusers.d/nvmf-p2pd.conf
+	$(INSTALL) -m 0644 systemd/nvmf-p2pd.tmpfiles $(DESTDIR)$(LIBDIR)/tmpfiles.d/nvmf-p2pd.conf
+	$(INSTALL) -m 0644 systemd/60-nvmf-p2pd.rules $(DESTDIR)$(LIBDIR)/udev/rules.d/60-nvmf-p2pd.rules
+	@[ -n "$(DESTDIR)" ] || echo "now: systemd-sysusers; systemd-tmpfiles --create; udevadm control --reload;" \
+		"udevadm trigger --settle --subsystem-match=pci --subsystem-match=nvme --subsystem-match=nvme-generic;" \
+		"systemctl daemon-reload"
+
+version:
+	@echo $(VERSION)
 
 # Only what the build made; the VM images under build/vm take minutes to make: `make distclean`.
 .PHONY: distclean
