@@ -18,7 +18,15 @@
 /* ---- what is counted ---------------------------------------------------------------------------
  */
 
-enum counter { READ_COMMANDS, WRITE_COMMANDS, READ_BYTES, WRITE_BYTES, FAILED, NCOUNTERS };
+enum counter {
+	READ_COMMANDS,
+	WRITE_COMMANDS,
+	READ_BYTES,
+	WRITE_BYTES,
+	LATENCY_NS, /* of all commands */
+	FAILED,
+	NCOUNTERS
+};
 
 /* A namespace, or a place that payload is staged in. */
 struct row {
@@ -94,6 +102,8 @@ static void add_namespace(struct look *l, struct json_object *ns)
 		r->counter[WRITE_COMMANDS] = number(ns, "write.commands");
 		r->counter[READ_BYTES] = number(ns, "read.bytes");
 		r->counter[WRITE_BYTES] = number(ns, "write.bytes");
+		r->counter[LATENCY_NS] =
+			number(ns, "read.latency_ns") + number(ns, "write.latency_ns");
 		r->counter[FAILED] = number(ns, "read.failed") + number(ns, "write.failed");
 	}
 	add_places(l, ns, "read.staged", READ_BYTES);
@@ -136,15 +146,29 @@ static void compute_rates(struct look *l, struct look *before)
 /* ---- lines -------------------------------------------------------------------------------------
  */
 
-#define HEAD_FORMAT "%10s %10s %10s %10s %8s  %s"
+#define HEAD_FORMAT "%10s %10s %10s %10s %8s %8s  %s"
 
 static void format_head(char *line, size_t len, bool places)
 {
 	if (places)
-		snprintf(line, len, HEAD_FORMAT, "", "", "READ/s", "WRITE/s", "", "STAGED IN");
+		snprintf(line, len, HEAD_FORMAT, "", "", "READ/s", "WRITE/s", "", "", "STAGED IN");
 	else
 		snprintf(line, len, HEAD_FORMAT, "READS/s", "WRITES/s", "READ/s", "WRITE/s",
-			 "FAILED/s", "NAMESPACE");
+			 "LATENCY", "FAILED/s", "NAMESPACE");
+}
+
+/* From the command's arrival to its response. */
+static struct human mean_latency(const struct row *r)
+{
+	double commands = r->rate[READ_COMMANDS] + r->rate[WRITE_COMMANDS];
+	double us = commands > 0 ? r->rate[LATENCY_NS] / commands / 1000 : 0;
+	struct human h;
+
+	if (us >= 1000)
+		snprintf(h.text, sizeof(h.text), us < 99950 ? "%.1f ms" : "%.0f ms", us / 1000);
+	else
+		snprintf(h.text, sizeof(h.text), commands > 0 ? "%.0f us" : "-", us);
+	return h;
 }
 
 static void format_row(char *line, size_t len, const struct row *r)
@@ -155,11 +179,12 @@ static void format_row(char *line, size_t len, const struct row *r)
 
 	if (r->is_place)
 		snprintf(line, len, HEAD_FORMAT, "", "", human_bytes(r->rate[READ_BYTES]).text,
-			 human_bytes(r->rate[WRITE_BYTES]).text, "", r->name);
+			 human_bytes(r->rate[WRITE_BYTES]).text, "", "", r->name);
 	else
 		snprintf(line, len, HEAD_FORMAT, reads.text, writes.text,
 			 human_bytes(r->rate[READ_BYTES]).text,
-			 human_bytes(r->rate[WRITE_BYTES]).text, failed.text, r->name);
+			 human_bytes(r->rate[WRITE_BYTES]).text, mean_latency(r).text, failed.text,
+			 r->name);
 }
 
 /* Busiest first, namespaces before places. */
