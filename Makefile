@@ -63,17 +63,19 @@ SRCS       := $(filter-out $(MAIN) $(CTL_MAIN),$(wildcard $(ROOMS:%=%/*.c)))
 HDRS       := $(wildcard $(ROOMS:%=%/*.h))
 UNIT_SRCS  := $(wildcard tests/unit/test_*.c)
 HOST_SRCS  := $(wildcard tests/host/*.c)
+STAMP_SRCS := $(wildcard tests/stamp/*.c)
 FUZZ_SRCS  := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BINS  := $(FUZZ_SRCS:tests/fuzz/%.c=$(O)/tests/fuzz/%)
 OBJS       := $(SRCS:%.c=$(O)/%.o)
 UNIT_BINS  := $(UNIT_SRCS:tests/unit/%.c=$(O)/tests/unit/%)
 HOST_BIN   := $(if $(HOST_SRCS),$(O)/tests/host/nvmf-test-host)
+STAMP_BIN  := $(if $(STAMP_SRCS),$(O)/tests/stamp/nvmf-stamp)
 BENCH_SRCS := $(wildcard tests/bench/*.c)
 BENCH_BINS := $(BENCH_SRCS:tests/bench/%.c=$(O)/tests/bench/%)
 ALL_C      := $(SRCS) $(MAIN) $(CTL_MAIN) $(HDRS) $(wildcard tests/*/*.c tests/*/*.h)
 
 .PHONY: all clean install check-unit lint format fuzz fuzz-targets
-all: $(O)/libnvmf-p2pd.a $(O)/nvmf-p2pd $(O)/nvmf-p2pctl $(UNIT_BINS) $(BENCH_BINS) $(HOST_BIN) $(O)/tests/headers.ok
+all: $(O)/libnvmf-p2pd.a $(O)/nvmf-p2pd $(O)/nvmf-p2pctl $(UNIT_BINS) $(BENCH_BINS) $(HOST_BIN) $(STAMP_BIN) $(O)/tests/headers.ok
 
 # A change of flags rebuilds: the command line is itself an input.
 FLAGS_NOW := $(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(ALL_LDFLAGS) $(LIBS)
@@ -116,6 +118,10 @@ $(O)/tests/host/nvmf-test-host: $(HOST_SRCS:%.c=$(O)/%.o)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 
+$(O)/tests/stamp/nvmf-stamp: $(STAMP_SRCS:%.c=$(O)/%.o)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+
 # Every header compiles alone, and twice.
 $(O)/tests/headers.ok: $(HDRS) $(O)/flags
 	@mkdir -p $(@D)
@@ -124,7 +130,7 @@ $(O)/tests/headers.ok: $(HDRS) $(O)/flags
 		$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -fsyntax-only -MF /dev/null -x c - || exit 1; done
 	@touch $@
 
--include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(CTL_MAIN:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(FUZZ_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d)
+-include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(CTL_MAIN:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(FUZZ_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d) $(STAMP_SRCS:%.c=$(O)/%.d)
 
 # ---- checks --------------------------------------------------------------------------------
 check-unit: all
