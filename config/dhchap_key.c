@@ -134,7 +134,8 @@ const char *dhchap_key_text(const struct config_dhchap_key *key, void **arena)
 /* ---- files -------------------------------------------------------------------------------------
  */
 
-/* The user that the service runs as: root looks at the files of a daemon that is not root (--check). */
+/* The user that the service runs as: root looks at the files of a daemon that is not root
+ * (--check). */
 #define SERVICE_USER "nvmf-p2pd"
 
 static bool may_own_key(uid_t uid)
