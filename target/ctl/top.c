@@ -409,12 +409,17 @@ int ctl_top(const struct ctl *ctl, struct json_object *args)
 	bool on_screen = isatty(STDOUT_FILENO) && isatty(STDIN_FILENO);
 	int code = CTL_REFUSED;
 
+	if (!looks[0].rows || !looks[1].rows) {
+		perror("nvmf-p2pctl: top");
+		free(looks[0].rows);
+		free(looks[1].rows);
+		return code;
+	}
 	if (interval == 0)
 		interval = DEFAULT_INTERVAL_S;
 	if (on_screen)
 		on_screen = enter_screen();
-	if (looks[0].rows && looks[1].rows)
-		code = go_on(ctl, looks, (unsigned int)interval, count, on_screen);
+	code = go_on(ctl, looks, (unsigned int)interval, count, on_screen);
 	if (on_screen) {
 		leave_screen();
 		if (code != CTL_OK) /* nobody saw why */

@@ -122,7 +122,7 @@ int control_add_namespace(struct control_call *call)
 {
 	struct target *t = call->daemon->target;
 	struct config *conf = NULL;
-	struct config_namespace ns;
+	struct config_namespace ns = { 0 };
 	struct config_diag diag;
 	struct subsystem *s;
 	struct stat st;
