@@ -98,10 +98,13 @@ unsigned int reactor_run_messages(struct reactor *r)
 	return n;
 }
 
-static void submit(struct reactor *r)
+/* Return: all was taken. The kernel may lack memory for a moment (-EAGAIN); who is about to sleep
+ * must not then. */
+static bool submit(struct reactor *r)
 {
 	if (io_uring_sq_ready(&r->ring))
 		io_uring_submit(&r->ring);
+	return io_uring_sq_ready(&r->ring) == 0;
 }
 
 /* What is to be submitted may be left for the next round, or for the call that sleeps. */
@@ -120,7 +123,7 @@ static unsigned int one_round(struct reactor *r)
 	LIST_FOREACH (p, &r->pollers, entry)
 		p->flush(p);
 	if (io_uring_sq_ready(&r->ring) >= SUBMIT_BATCH)
-		submit(r);
+		(void)submit(r);
 	__atomic_store_n(&r->work, r->work + n, __ATOMIC_RELAXED);
 	return n;
 }
@@ -141,7 +144,7 @@ static unsigned int spin(struct reactor *r)
 		r->idle_since = start;
 	if (r->gap_ns > r->opts.poll_ns || start < r->no_spin_before)
 		return 0;
-	submit(r);
+	(void)submit(r);
 	while (now - start < r->opts.poll_ns && now - start < 2 * r->gap_ns) {
 		sched_yield();
 		yielded = now_ns();
@@ -239,22 +242,21 @@ static void on_rounds(struct ev_loop *loop, ev_prepare *w, int revents)
 			continue;
 		}
 		if (r->npolled) {
-			submit(r);
+			(void)submit(r);
 			sched_yield();
 			continue;
 		}
 		if (arm_and_look(r))
 			continue;
-		if (r->opts.index == 0) {
-			submit(r);
+		if (r->opts.index == 0 && submit(r)) {
 			ev_idle_stop(loop, &r->busy);
 			return;
 		}
-		if (!r->quitting)
+		if (r->opts.index && !r->quitting)
 			sleep_in_ring(r);
 		i = ROUNDS_MAX - 1;
 	}
-	submit(r);
+	(void)submit(r);
 	ev_idle_start(loop, &r->busy);
 }
 

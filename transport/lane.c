@@ -44,7 +44,22 @@ static unsigned int lane_poll(struct poller *p)
 
 	LIST_FOREACH (q, &l->cqs, entry)
 		n += poll_cq(l, &q->send) + poll_cq(l, &q->recv);
+	n += l->again;
+	l->again = false;
 	return n;
+}
+
+/* What nothing will happen without: the reactor does not sleep, and it is tried again. A device
+ * that is gone is not worth it. */
+static void try_again(struct lane *l, const char *what)
+{
+	if (l->rnic->gone)
+		return;
+	if (!l->complained)
+		log_error("rnic %s: %s failed; it is tried again and again", rnic_name(l->rnic),
+			  what);
+	l->complained = true;
+	l->again = true;
 }
 
 void lane_mark_dirty(struct conn *c)
@@ -102,18 +117,20 @@ void lane_give_spare(struct lane *l, struct slot *slot)
 
 static void post_idle_recvs(struct lane *l)
 {
-	struct ibv_recv_wr *first = NULL, **end = &first, *bad;
+	struct ibv_recv_wr *first = NULL, **end = &first, *bad = NULL;
 	struct recv *recv;
 
-	while ((recv = STAILQ_FIRST(&l->srq.idle))) {
-		STAILQ_REMOVE_HEAD(&l->srq.idle, entry);
+	STAILQ_FOREACH (recv, &l->srq.idle, entry) {
 		recv->recv_wr.next = NULL;
 		*end = &recv->recv_wr;
 		end = &recv->recv_wr.next;
-		l->srq.posted++;
 	}
 	if (ibv_post_srq_recv(l->srq.srq, first, &bad))
-		log_error("rnic %s: posting shared receives failed", rnic_name(l->rnic));
+		try_again(l, "posting shared receives");
+	while ((recv = STAILQ_FIRST(&l->srq.idle)) && &recv->recv_wr != bad) {
+		STAILQ_REMOVE_HEAD(&l->srq.idle, entry);
+		l->srq.posted++;
+	}
 }
 
 void lane_put_recv(struct lane *l, struct recv *recv)
@@ -235,13 +252,14 @@ static void lane_flush(struct poller *p)
 	}
 }
 
-static void arm_cq(const struct lane *l, struct cq *q)
+static void arm_cq(struct lane *l, struct cq *q)
 {
 	if (q->armed)
 		return;
 	if (ibv_req_notify_cq(q->cq, 0))
-		log_error("rnic %s: arming a completion queue failed", rnic_name(l->rnic));
-	q->armed = true;
+		try_again(l, "arming a completion queue");
+	else
+		q->armed = true;
 }
 
 static void lane_arm(struct poller *p)

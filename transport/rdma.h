@@ -90,6 +90,8 @@ struct lane {
 	bool flush_broken; /* to be made anew when none is out */
 	struct reactor_watch cq_ready;
 	bool attached;
+	bool again; /* something could not be posted or armed: look again, do not sleep */
+	bool complained;
 };
 
 /* control thread; what lanes look at is immutable */
