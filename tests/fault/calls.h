@@ -101,8 +101,8 @@ CALL(VERBS, rdma_create_qp, int, -1, ENOMEM,
 CALL(VERBS, rdma_accept, int, -1, ENOMEM, (struct rdma_cm_id * a, struct rdma_conn_param *b),
      (a, b))
 CALL(VERBS, rdma_disconnect, int, -1, ENOMEM, (struct rdma_cm_id * a), (a))
-CALL(VERBS, rdma_set_option, int, -1, ENOMEM, (struct rdma_cm_id * a, int b, int c, void *d, size_t e),
-     (a, b, c, d, e))
+CALL(VERBS, rdma_set_option, int, -1, ENOMEM,
+     (struct rdma_cm_id * a, int b, int c, void *d, size_t e), (a, b, c, d, e))
 
 CALL(CRYPTO, RAND_bytes, int, 0, 0, (unsigned char *a, int b), (a, b))
 CALL(CRYPTO, EVP_Q_digest, int, 0, 0,

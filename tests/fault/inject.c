@@ -38,9 +38,9 @@ enum kind {
 };
 
 static const char *const kind_names[NKINDS] = {
-	[KIND_MEMORY] = "memory",   [KIND_MAP] = "map",       [KIND_DESCRIPTOR] = "descriptor",
-	[KIND_FILES] = "files",     [KIND_THREADS] = "threads", [KIND_URING] = "uring",
-	[KIND_VERBS] = "verbs",     [KIND_POSTS] = "posts",   [KIND_CRYPTO] = "crypto",
+	[KIND_MEMORY] = "memory", [KIND_MAP] = "map",         [KIND_DESCRIPTOR] = "descriptor",
+	[KIND_FILES] = "files",   [KIND_THREADS] = "threads", [KIND_URING] = "uring",
+	[KIND_VERBS] = "verbs",   [KIND_POSTS] = "posts",     [KIND_CRYPTO] = "crypto",
 	[KIND_JSON] = "json",
 };
 
@@ -60,8 +60,8 @@ static void report(const char *what, const char *name, uint64_t call, const void
 	extern const char __executable_start;
 	size_t at = from ? (size_t)((const char *)from - &__executable_start) : 0;
 
-	dprintf(fault.report_fd, "fault: %s %" PRIu64 "%s%s (%#zx)\n", what, call,
-		name ? " " : "", name ? name : "", at);
+	dprintf(fault.report_fd, "fault: %s %" PRIu64 "%s%s (%#zx)\n", what, call, name ? " " : "",
+		name ? name : "", at);
 }
 
 /* Shall this call fail? */
@@ -196,9 +196,10 @@ struct ibv_pd *__wrap_ibv_alloc_pd(struct ibv_context *context)
 /* ---- which one fails ---------------------------------------------------------------------------
  */
 
-void fault_arm(uint64_t at)
+void fault_arm(uint64_t at, uint64_t n)
 {
 	fault.at = at;
+	fault.count = n;
 	fault.calls = 0;
 	fault.name = "";
 	fault.paused = false;
@@ -260,7 +261,7 @@ static void on_signal(int number_of_signal, siginfo_t *info, void *context)
 	(void)number_of_signal;
 	(void)context;
 	report("counted", NULL, fault_disarm(), NULL);
-	fault_arm((uint64_t)info->si_value.sival_int);
+	fault_arm((uint64_t)info->si_value.sival_int, fault.count);
 }
 
 /* A daemon under test is told by its environment, and by signals. */
@@ -278,9 +279,8 @@ __attribute__((constructor)) static void begin(void)
 		dprintf(STDERR_FILENO, "FAULT_KINDS: there is no such kind\n");
 		_exit(2);
 	}
-	fault.count = number("FAULT_COUNT", 1);
 	sigaction(SIGRTMIN, &action, NULL);
-	fault_arm(number("FAULT_AT", 0));
+	fault_arm(number("FAULT_AT", 0), number("FAULT_COUNT", 1));
 }
 
 __attribute__((destructor)) static void end(void)

@@ -11,8 +11,8 @@
  *                           threads, uring, verbs, posts, crypto, json (all)
  *      FAULT_REPORT=FILE    one line to FILE at each injection and at exit (standard error)
  *
- * SIGRTMIN with a value N (kill -s RTMIN -q N) reports how many calls were counted, and starts again
- * with that N.
+ * SIGRTMIN with a value N (kill -s RTMIN -q N) reports how many calls were counted, and starts
+ * again with that N.
  *
  * Any thread.
  */
@@ -23,8 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** fault_arm() - count from 1, and let the call @at fail. */
-void fault_arm(uint64_t at);
+/** fault_arm() - count from 1, and let the call @at and the @n - 1 after it fail. */
+void fault_arm(uint64_t at, uint64_t n);
 
 /** fault_disarm() - no more. Return: how many calls were counted. */
 uint64_t fault_disarm(void);

@@ -1,14 +1,15 @@
 /*
  * Scenarios over a memory transport, run again and again while one call after the other fails: the
- * first, the second, ... until there are no more.
+ * first, the second, ... until there are no more; then once more with several in a row.
  *
- *      test_faults [SCENARIO [CALL]]
+ *      test_faults [SCENARIO [CALL [HOW-MANY]]]
  *
  * Whatever fails: nothing crashes, every command is answered, nothing leaks (memory with
  * SAN=address; descriptors always), and what was asked for is done or not done, as its answer says;
  * asked again it is done.
  */
 #include "tests/fault/inject.h"
+#include "tests/fault/scenarios.h"
 #include "tests/fuzz/asserts.h"
 
 #include <stdlib.h>
@@ -41,20 +42,22 @@ static void *own_calloc(size_t n, size_t size)
 #endif
 
 #define NITEMS(array) (sizeof(array) / sizeof((array)[0]))
+#define IN_A_ROW      4
 #define CALLS_MAX     20000 /* a scenario that has more never ends */
 
 /* ---- which one is running ----------------------------------------------------------------------
  */
 
 static const char *scenario_name;
-static uint64_t scenario_at;
+static uint64_t scenario_at, scenario_n;
 
 static void on_death(int signal_number)
 {
 	static char text[256];
-	int n = snprintf(text, sizeof(text), "FAILED: scenario %s, call %llu (%s) fails: signal %d\n",
-			 scenario_name, (unsigned long long)scenario_at, fault_name(),
-			 signal_number);
+	int n = snprintf(text, sizeof(text),
+			 "FAILED: scenario '%s', call %llu and %llu more fail (%s): signal %d\n",
+			 scenario_name, (unsigned long long)scenario_at,
+			 (unsigned long long)scenario_n - 1, fault_name(), signal_number);
 
 	if (write(STDERR_FILENO, text, (size_t)n) == n)
 		signal(signal_number, SIG_DFL);
@@ -139,7 +142,16 @@ static uint16_t do_io(const struct host *h, uint8_t opcode, uint32_t nsid, uint6
 	return run(h->io, &x);
 }
 
-enum { FLUSH = 0, WRITE = 1, READ = 2, COMPARE = 5, WRITE_ZEROES = 8, DSM = 9, VERIFY = 12, COPY = 25 };
+enum {
+	FLUSH = 0,
+	WRITE = 1,
+	READ = 2,
+	COMPARE = 5,
+	WRITE_ZEROES = 8,
+	DSM = 9,
+	VERIFY = 12,
+	COPY = 25
+};
 
 /* Every block of one byte. */
 static bool holds(const struct host *h, uint32_t nsid, uint64_t slba, uint8_t byte)
@@ -404,20 +416,34 @@ static const struct {
 	uint8_t opcode;
 	uint32_t nsid, dw10;
 } admin_rows[] = {
-	{ 0x06, 1, 0x00 },	      { 0x06, 0, 0x01 },
-	{ 0x06, 0, 0x02 },	      { 0x06, 1, 0x03 },
-	{ 0x06, 1, 0x05 },	      { 0x06, 0, 0x06 },
-	{ 0x06, 0, 0x07 },	      { 0x06, 1, 0x08 },
-	{ 0x06, 0, 0x1c },	      { 0x02, 0, 0x01 | 15 << 16 },
-	{ 0x02, 0xffffffff, 0x02 | 127 << 16 }, { 0x02, 0, 0x03 | 127 << 16 },
-	{ 0x02, 0xffffffff, 0x04 | 1023 << 16 }, { 0x02, 0, 0x05 | 1023 << 16 },
-	{ 0x02, 0, 0x0c | 255 << 16 }, { 0x02, 0, 0x12 | 255 << 16 },
-	{ 0x02, 0, 0x00 | 255 << 16 }, { 0x02, 0, 0x80 | 15 << 16 },
-	{ 0x02, 0, 0x81 | 127 << 16 }, { 0x0a, 0, 0x04 },
-	{ 0x0a, 0, 0x07 },	      { 0x0a, 0, 0x0b },
-	{ 0x0a, 0, 0x0f },	      { 0x0a, 1, 0x82 },
-	{ 0x0a, 1, 0x83 },	      { 0x0a, 1, 0x84 },
-	{ 0x08, 0, 0 },		      { 0x18, 0, 0 },
+	{ 0x06, 1, 0x00 },
+	{ 0x06, 0, 0x01 },
+	{ 0x06, 0, 0x02 },
+	{ 0x06, 1, 0x03 },
+	{ 0x06, 1, 0x05 },
+	{ 0x06, 0, 0x06 },
+	{ 0x06, 0, 0x07 },
+	{ 0x06, 1, 0x08 },
+	{ 0x06, 0, 0x1c },
+	{ 0x02, 0, 0x01 | 15 << 16 },
+	{ 0x02, 0xffffffff, 0x02 | 127 << 16 },
+	{ 0x02, 0, 0x03 | 127 << 16 },
+	{ 0x02, 0xffffffff, 0x04 | 1023 << 16 },
+	{ 0x02, 0, 0x05 | 1023 << 16 },
+	{ 0x02, 0, 0x0c | 255 << 16 },
+	{ 0x02, 0, 0x12 | 255 << 16 },
+	{ 0x02, 0, 0x00 | 255 << 16 },
+	{ 0x02, 0, 0x80 | 15 << 16 },
+	{ 0x02, 0, 0x81 | 127 << 16 },
+	{ 0x0a, 0, 0x04 },
+	{ 0x0a, 0, 0x07 },
+	{ 0x0a, 0, 0x0b },
+	{ 0x0a, 0, 0x0f },
+	{ 0x0a, 1, 0x82 },
+	{ 0x0a, 1, 0x83 },
+	{ 0x0a, 1, 0x84 },
+	{ 0x08, 0, 0 },
+	{ 0x18, 0, 0 },
 };
 
 static void admin_faulty(void)
@@ -452,23 +478,23 @@ static const struct step {
 	uint32_t dw10, dw11;
 	uint64_t key, key2;
 } steps[] = {
-	{ &host, false, 0x0d, 0, 0, 0, 0xa },                   /* register */
-	{ &other, false, 0x0d, 3u << 30, 0, 0, 0xb },           /* and persist */
-	{ &host, false, 0x11, 1 << 8, 0, 0xa, 0 },              /* acquire: write exclusive */
-	{ &host, true, 0x09, 0x82, 2, 0, 0 },                   /* set the mask */
-	{ &host, false, 0x15, 1 << 8, 0, 0xa, 0 },              /* release */
-	{ &other, false, 0x11, 3 << 8, 0, 0xb, 0 },             /* acquire: registrants only */
-	{ &host, false, 0x11, 1 | 4 << 8, 0, 0xa, 0xb },        /* preempt */
-	{ &other, false, 0x0d, 0, 0, 0, 0xc },                  /* register again */
-	{ &host, false, 0x11, 2 | 5 << 8, 0, 0xa, 0xc },        /* preempt and abort */
-	{ &host, false, 0x0d, 2, 0, 0xa, 0xd },                 /* replace the key */
-	{ &host, true, 0x09, 0x83, 0, 0, 0 },                   /* persist no more */
-	{ &host, true, 0x09, 0x83, 1, 0, 0 },                   /* do */
-	{ &host, false, 0x15, 1, 0, 0xd, 0 },                   /* clear */
-	{ &host, true, 0x09, 0x84, 1, 0, 0 },                   /* write protect */
-	{ &host, true, 0x09, 0x84, 0, 0, 0 },                   /* and not */
-	{ &host, true, 0x09, 0x84, 1, 0, 0 },                   /* again: what is found after a restart */
-	{ &other, false, 0x0d, 0, 0, 0, 0xe },                  /* register */
+	{ &host, false, 0x0d, 0, 0, 0, 0xa },            /* register */
+	{ &other, false, 0x0d, 3u << 30, 0, 0, 0xb },    /* and persist */
+	{ &host, false, 0x11, 1 << 8, 0, 0xa, 0 },       /* acquire: write exclusive */
+	{ &host, true, 0x09, 0x82, 2, 0, 0 },            /* set the mask */
+	{ &host, false, 0x15, 1 << 8, 0, 0xa, 0 },       /* release */
+	{ &other, false, 0x11, 3 << 8, 0, 0xb, 0 },      /* acquire: registrants only */
+	{ &host, false, 0x11, 1 | 4 << 8, 0, 0xa, 0xb }, /* preempt */
+	{ &other, false, 0x0d, 0, 0, 0, 0xc },           /* register again */
+	{ &host, false, 0x11, 2 | 5 << 8, 0, 0xa, 0xc }, /* preempt and abort */
+	{ &host, false, 0x0d, 2, 0, 0xa, 0xd },          /* replace the key */
+	{ &host, true, 0x09, 0x83, 0, 0, 0 },            /* persist no more */
+	{ &host, true, 0x09, 0x83, 1, 0, 0 },            /* do */
+	{ &host, false, 0x15, 1, 0, 0xd, 0 },            /* clear */
+	{ &host, true, 0x09, 0x84, 1, 0, 0 },            /* write protect */
+	{ &host, true, 0x09, 0x84, 0, 0, 0 },            /* and not */
+	{ &host, true, 0x09, 0x84, 1, 0, 0 },            /* again: what is found after a restart */
+	{ &other, false, 0x0d, 0, 0, 0, 0xe },           /* register */
 };
 
 static struct snapshot wanted[NITEMS(steps)];
@@ -628,6 +654,11 @@ static void reload_verify(void)
 	uint16_t gone = NVME_INVALID_NS | NVME_DNR;
 	bool old = reload_result != 0;
 
+	/* without memory for a moment, hosts learn of it a little later */
+	for (int ms = 0; !old && ms < 5000 && do_io(&host, READ, 1, 0, 1) == NVME_OK; ms++) {
+		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+		usleep(1000);
+	}
 	ck_assert_uint_eq(do_io(&host, READ, 1, 0, 1), old ? NVME_OK : gone);
 	ck_assert_uint_eq(do_io(&host, READ, 2, 0, 1), old ? gone : NVME_OK);
 	ck_assert(!subsystem_find(target, "nqn.2026-11.org.example:second") == old);
@@ -721,8 +752,7 @@ static size_t ask(const char *request, char *answer, size_t most)
 
 static void control_faulty(void)
 {
-	static const char *const requests[] = { "help\n", "ana\n",
-						"ana " NQN " 1 1 inaccessible\n",
+	static const char *const requests[] = { "help\n", "ana\n", "ana " NQN " 1 1 inaccessible\n",
 						"ana " NQN " 1 1 optimized\n", "halt\n" };
 	static char answer[65536];
 	struct config_diag diag = { 0 };
@@ -803,18 +833,20 @@ static const struct scenario {
 	{ "reload", reload_prepare, reload_faulty, reload_verify, reload_finish },
 	{ "resize", resize_prepare, resize_faulty, resize_verify, tear_down_hosts },
 	{ "control", set_up_host, control_faulty, control_verify, tear_down_hosts },
+	{ "auth", nothing_to_do, auth_faulty, auth_verify, nothing_to_do },
 	{ "config", nothing_to_do, config_faulty, nothing_to_do, nothing_to_do },
 };
 
 /* Return: did the call @at come? */
-static bool run_once(const struct scenario *s, uint64_t at)
+static bool run_once(const struct scenario *s, uint64_t at, uint64_t in_a_row)
 {
 	unsigned int before = open_descriptors();
 	uint64_t n;
 
 	scenario_at = at;
+	scenario_n = in_a_row;
 	s->prepare();
-	fault_arm(at);
+	fault_arm(at, in_a_row);
 	s->faulty();
 	n = fault_disarm();
 	s->verify();
@@ -824,20 +856,23 @@ static bool run_once(const struct scenario *s, uint64_t at)
 	return n >= at;
 }
 
-static void run_scenario(const struct scenario *s, uint64_t only)
+static void run_scenario(const struct scenario *s)
 {
-	uint64_t at = only;
+	uint64_t at = 0;
 
 	scenario_name = s->name;
-	if (only) {
-		(void)run_once(s, only);
-		return;
-	}
-	(void)run_once(s, UINT64_MAX); /* what is made once and kept, by libraries */
-	for (at = 1; run_once(s, at); at++)
-		ck_assert(at < CALLS_MAX);
-	printf("ok  %-20s %5llu calls failed, one at a time\n", s->name, (unsigned long long)at - 1);
+	(void)run_once(s, UINT64_MAX, 1); /* what libraries make once and keep */
+	for (uint64_t in_a_row = 1; in_a_row <= IN_A_ROW; in_a_row += IN_A_ROW - 1)
+		for (at = 1; run_once(s, at, in_a_row); at++)
+			ck_assert(at < CALLS_MAX);
+	printf("ok  %-20s %5llu calls failed, each alone and with the next %d\n", s->name,
+	       (unsigned long long)at - 1, IN_A_ROW - 1);
 	fflush(stdout);
+}
+
+static uint64_t number(const char *text)
+{
+	return text ? strtoull(text, NULL, 10) : 1;
 }
 
 int main(int argc, char **argv)
@@ -849,11 +884,16 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	subsystems[0].allow_any_host = true;
 	namespaces[0].where.file = "here";
-	for (size_t i = 0; i < NITEMS(scenarios); i++)
-		if (argc < 2 || strcmp(argv[1], scenarios[i].name) == 0) {
-			run_scenario(&scenarios[i], argc > 2 ? strtoull(argv[2], NULL, 10) : 0);
-			n++;
-		}
+	for (size_t i = 0; i < NITEMS(scenarios); i++) {
+		if (argc > 1 && strcmp(argv[1], scenarios[i].name) != 0)
+			continue;
+		scenario_name = scenarios[i].name;
+		if (argc > 2)
+			(void)run_once(&scenarios[i], number(argv[2]), number(argv[3]));
+		else
+			run_scenario(&scenarios[i]);
+		n++;
+	}
 	if (n == 0)
 		fprintf(stderr, "test_faults: no scenario %s\n", argv[1]);
 	return n == 0;

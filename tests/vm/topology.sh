@@ -32,8 +32,12 @@ drive_namespace() {
 	# shellcheck disable=SC2154 # set by run
 	image=$drive_dir/$id.img
 	[ -e "$image" ] || truncate -s 1G "$image"
+	local file="file=${image//,/,,}"
+	if [ -n "${drive_errors-}" ] && [ "$id" = driveA ]; then
+		file="file.driver=blkdebug,file.config=${drive_errors//,/,,},file.image.driver=file,file.image.filename=${image//,/,,}"
+	fi
 	devices+=(
-		-drive "if=none,id=$id-image,format=raw,cache=unsafe,discard=unmap,file=${image//,/,,}"
+		-drive "if=none,id=$id-image,format=raw,cache=unsafe,discard=unmap,$file"
 		-device "nvme-ns,drive=$id-image,bus=$name,nsid=$2${4:+,$4}"
 	)
 }
