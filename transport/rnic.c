@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,6 +116,20 @@ static void let_go(struct rnic *r)
 		close(null);
 }
 
+static void log_failure(const struct rnic *r, int err)
+{
+	struct rlimit limit = { .rlim_cur = RLIM_INFINITY };
+
+	if (err == -ENOMEM)
+		(void)getrlimit(RLIMIT_MEMLOCK, &limit);
+	if (limit.rlim_cur == RLIM_INFINITY)
+		log_error("rnic %s: %s", rnic_name(r), strerror(-err));
+	else
+		log_error(
+			"rnic %s: %s; the daemon may lock %llu bytes of memory (RLIMIT_MEMLOCK): LimitMEMLOCK=infinity in the unit, or a smaller host_memory",
+			rnic_name(r), strerror(-err), (unsigned long long)limit.rlim_cur);
+}
+
 static int rnic_create(struct transport *tr, struct rdma_cm_id *id, struct rnic **ret_rnic)
 {
 	struct rnic *r = calloc(1, sizeof(*r));
@@ -135,7 +150,7 @@ static int rnic_create(struct transport *tr, struct rdma_cm_id *id, struct rnic 
 	if (!err)
 		err = create_lanes(r);
 	if (err) {
-		log_error("rnic %s: %s", rnic_name(r), strerror(-err));
+		log_failure(r, err);
 		rnic_destroy(r);
 		return err;
 	}
