@@ -174,7 +174,7 @@ struct controller {
 	struct settings settings;
 	unsigned int naborts;   /* under way */
 	struct ns_map *map;     /* as all its queues have it */
-	struct ns_map *old_map; /* within target_remap() only */
+	struct ns_map *old_map, *next_map; /* within target_remap() only */
 	/* queues */
 	struct nvmf_queue *admin;
 	LIST_HEAD(nvmf_queue_list, nvmf_queue) queues; /* I/O queues */
@@ -197,6 +197,7 @@ struct target {
 	void (*trouble)(void *arg); /* may be NULL */
 	void *trouble_arg;
 	struct message trouble_message;
+	ev_timer remap_timer; /* without memory for new maps: the next try */
 	bool trouble_posted;           /* atomic */
 	struct subsystem **subsystems; /* [0] is discovery */
 	size_t nsubsystems;
@@ -390,8 +391,11 @@ void fused_close(struct nvmf_queue *q);
 struct ns_map *ns_map_create(const struct controller *c);
 /* Namespaces, access or ANA states changed: every controller's queues get new maps, and hosts are
  * told which namespaces came, went or changed. Nobody uses an old map when this returns, but
- * requests in flight keep their namespaces. 0, or -ENOMEM: some have their old ones still. */
+ * requests in flight keep their namespaces. 0, or -ENOMEM: all have their old ones still, and it is
+ * tried again until there is memory. */
 __attribute__((warn_unused_result)) int target_remap(struct target *t);
+/* Try no more. */
+void target_stop_remapping(struct target *t);
 
 static inline const struct ns_map_entry *ns_map_find(const struct ns_map *map, uint32_t nsid)
 {

@@ -1,9 +1,12 @@
 /* Which namespaces a controller has, and waiting for what is in flight on one. */
 #include "target/core.h"
+#include "target/log.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+
+#define REMAP_RETRY_S 1
 
 /* ---- maps -------------------------------------------------------------------------------------
  */
@@ -64,38 +67,84 @@ static void tell_changes(struct controller *c, const struct ns_map *old)
 	}
 }
 
-static void make_map(struct controller *c, bool *ret_failed)
+static bool make_maps(struct target *t)
 {
-	struct ns_map *map = ns_map_create(c);
+	struct controller *c;
 
-	*ret_failed |= !map;
-	c->old_map = map ? c->map : NULL;
-	if (!map) /* it keeps what it has */
-		return;
-	c->map = map;
+	for (size_t i = 0; i < t->nsubsystems; i++)
+		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry) {
+			c->next_map = ns_map_create(c);
+			if (!c->next_map)
+				return false;
+		}
+	return true;
+}
+
+static void drop_new_maps(struct target *t)
+{
+	struct controller *c;
+
+	for (size_t i = 0; i < t->nsubsystems; i++)
+		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry) {
+			free(c->next_map);
+			c->next_map = NULL;
+		}
+}
+
+static void switch_map(struct controller *c)
+{
+	c->old_map = c->map;
+	c->map = c->next_map;
+	c->next_map = NULL;
 	if (c->admin)
-		c->admin->map = map;
+		c->admin->map = c->map;
 }
 
 static void drop_old_map(struct controller *c)
 {
-	if (!c->old_map)
-		return;
 	tell_changes(c, c->old_map);
 	ana_compare(c, c->old_map);
 	free(c->old_map);
 	c->old_map = NULL;
 }
 
+static void on_remap_timer(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	if (target_remap(w->data))
+		log_debug("still no memory to tell hosts of their namespaces");
+}
+
+static void remap_later(struct target *t)
+{
+	if (ev_is_active(&t->remap_timer))
+		return;
+	ev_timer_init(&t->remap_timer, on_remap_timer, REMAP_RETRY_S, REMAP_RETRY_S);
+	t->remap_timer.data = t;
+	ev_timer_start(control_reactor(t)->loop, &t->remap_timer);
+}
+
+void target_stop_remapping(struct target *t)
+{
+	if (ev_is_active(&t->remap_timer))
+		ev_timer_stop(control_reactor(t)->loop, &t->remap_timer);
+}
+
 int target_remap(struct target *t)
 {
 	struct controller *c;
 	struct namespace *ns;
-	bool failed = false;
 
+	if (!make_maps(t)) {
+		drop_new_maps(t);
+		remap_later(t);
+		return -ENOMEM;
+	}
+	target_stop_remapping(t);
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry)
-			make_map(c, &failed);
+			switch_map(c);
 	for (unsigned int i = 0; i < t->reactors->n; i++) {
 		struct remapping r = { t, t->reactors->r[i] };
 
@@ -107,7 +156,7 @@ int target_remap(struct target *t)
 		FOR_EACH_NAMESPACE (t->subsystems[i], ns)
 			ns->changed = false;
 	}
-	return failed ? -ENOMEM : 0;
+	return 0;
 }
 
 /* ---- draining ---------------------------------------------------------------------------------

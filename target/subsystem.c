@@ -153,6 +153,7 @@ void target_destroy(struct target *t)
 	/* maybe about trouble; and removed namespaces wait for their reactors */
 	while (reactor_run_messages(control_reactor(t)) || !target_let_go(t) || t->nretiring)
 		;
+	target_stop_remapping(t);
 	health_stop(t);
 	restart_fini(t);
 	worker_destroy(t->worker);
