@@ -26,7 +26,10 @@ struct report *report_create(void)
 
 static void add_text(struct json_object *row, const char *key, const char *text)
 {
-	json_object_object_add(row, key, json_object_new_string(text));
+	struct json_object *value = json_object_new_string(text);
+
+	if (json_object_object_add(row, key, value))
+		json_object_put(value);
 }
 
 static const char *reason(const struct report_row *row)
@@ -41,7 +44,7 @@ void report_add(struct report *r, const struct report_row *row)
 		[PROVIDER_LOST] = "lost",
 		[PROVIDER_GONE] = "gone",
 	};
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = json_object_new_object(), *distance;
 
 	if (!o)
 		return;
@@ -50,10 +53,13 @@ void report_add(struct report *r, const struct report_row *row)
 	add_text(o, "client", row->client);
 	add_text(o, "operation", row->operation);
 	add_text(o, "type", p2p_map_name(row->path->map));
-	json_object_object_add(o, "distance", json_object_new_int((int)row->path->distance));
+	distance = json_object_new_int((int)row->path->distance);
+	if (json_object_object_add(o, "distance", distance))
+		json_object_put(distance);
 	add_text(o, "proof", proof_verdict_name(row->proof->verdict));
 	add_text(o, "reason", reason(row));
-	json_object_array_add(r->rows, o);
+	if (json_object_array_add(r->rows, o))
+		json_object_put(o);
 }
 
 static const char *text_of(struct json_object *row, const char *key)

@@ -68,8 +68,13 @@ void control_call_free(struct control_call *call);
 
 /* ---- making results ----------------------------------------------------------------------------
  *
- * Without memory, a member is missing; nothing else goes wrong.
+ * Without memory, a member is missing, and the answer will be an error. All of these take NULL for
+ * an object or array that could not be made.
  */
+
+/** put_value(), add_value() - take @value over. Return: it, or NULL. */
+struct json_object *put_value(struct json_object *o, const char *key, struct json_object *value);
+struct json_object *add_value(struct json_object *array, struct json_object *value);
 
 /** put_text() - as a string; what came from a host may be no UTF-8, then '?' stands for such bytes.
  * NULL: null. */

@@ -28,7 +28,7 @@ int control_config(struct control_call *call)
 	complete &= fclose(out) == 0;
 	if (complete) {
 		call->result = json_object_new_object();
-		json_object_object_add(call->result, "config", json_object_new_string(text));
+		put_text(call->result, "config", text);
 	}
 	free(text);
 	return complete ? 0 : -ENOMEM;
@@ -188,7 +188,9 @@ static void put_sizes(struct json_object *array, const struct target *t, const s
 		FOR_EACH_NAMESPACE (t->subsystems[i], ns) {
 			if ((s && t->subsystems[i] != s) || (only && ns != only))
 				continue;
-			o = before ? add_object(array) : json_object_array_get_idx(array, n++);
+			o = before  ? add_object(array)
+			    : array ? json_object_array_get_idx(array, n++)
+				    : NULL;
 			put_number(o, before ? "size_before" : "size", ns_nlb(ns) << ns->lba_shift);
 			if (before)
 				continue;
@@ -257,6 +259,8 @@ int control_disconnect(struct control_call *call)
 		LIST_FOREACH_SAFE (c, &t->subsystems[i]->controllers, entry, next)
 			if (is_meant(call, s, c))
 				disconnect(array, c);
+	if (!array)
+		return -ENOMEM;
 	if (json_object_array_length(array) == 0)
 		return control_refuse(call, -ENOENT,
 				      "no such controller; `nvmf-p2pctl controllers` lists them");

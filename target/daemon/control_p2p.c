@@ -137,7 +137,7 @@ static int put_pairs(struct json_object *o, const struct daemon *d)
 	if (!report)
 		return -ENOMEM;
 	daemon_report(d, report);
-	json_object_object_add(o, "paths", json_object_get(report_rows(report)));
+	(void)put_value(o, "paths", json_object_get(report_rows(report)));
 	report_destroy(report);
 	return 0;
 }

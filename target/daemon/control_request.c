@@ -303,16 +303,26 @@ static void put_error(struct json_object *o, const struct control_call *call, in
 	put_text(e, "message", call->why[0] ? call->why : strerror(-err));
 }
 
+/* Something of the result that is being made had no memory; whoever asked must not take the rest
+ * for all. */
+static bool incomplete;
+
 static struct json_object *make_answer(struct control_call *call, int err)
 {
 	struct json_object *o = json_object_new_object();
 
+	if (!o)
+		return NULL;
+	if (!err && incomplete)
+		err = control_refuse(
+			call, -ENOMEM,
+			"no memory for the answer; if a change was asked for, it is done");
 	put_bool(o, "ok", !err);
 	if (err) {
 		put_error(o, call, err);
 	} else {
-		json_object_object_add(o, "result",
-				       call->result ? call->result : json_object_new_object());
+		(void)put_value(o, "result",
+				call->result ? call->result : json_object_new_object());
 		call->result = NULL; /* it is the answer's */
 	}
 	return o;
@@ -321,10 +331,13 @@ static struct json_object *make_answer(struct control_call *call, int err)
 char *control_answer(struct control_call *call, int err, size_t *ret_len)
 {
 	struct json_object *o = make_answer(call, err);
-	const char *text = json_object_to_json_string_length(
-		o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, ret_len);
+	const char *text =
+		o ? json_object_to_json_string_length(
+			    o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, ret_len)
+		  : NULL;
 	char *line = NULL;
 
+	incomplete = false;
 	if (text && *ret_len >= CONTROL_ANSWER_MAX) {
 		json_object_put(o);
 		return control_answer(
@@ -379,53 +392,71 @@ static struct json_object *new_text(const char *text)
 	return o;
 }
 
+/* json-c asserts that there is an object or array to put it in, and leaves @value to us when it has
+ * no memory. */
+struct json_object *put_value(struct json_object *o, const char *key, struct json_object *value)
+{
+	if (o && json_object_object_add(o, key, value) == 0)
+		return value;
+	json_object_put(value);
+	incomplete = true;
+	return NULL;
+}
+
+struct json_object *add_value(struct json_object *array, struct json_object *value)
+{
+	if (array && value && json_object_array_add(array, value) == 0)
+		return value;
+	json_object_put(value);
+	incomplete = true;
+	return NULL;
+}
+
+/* NULL would be JSON's null. */
+static struct json_object *made(struct json_object *value)
+{
+	incomplete |= !value;
+	return value;
+}
+
 void put_text(struct json_object *o, const char *key, const char *text)
 {
-	json_object_object_add(o, key, text ? new_text(text) : NULL);
+	(void)put_value(o, key, text ? made(new_text(text)) : NULL);
 }
 
 void put_number(struct json_object *o, const char *key, uint64_t n)
 {
-	json_object_object_add(o, key, json_object_new_uint64(n));
+	(void)put_value(o, key, made(json_object_new_uint64(n)));
 }
 
 void put_bool(struct json_object *o, const char *key, bool value)
 {
-	json_object_object_add(o, key, json_object_new_boolean(value));
+	(void)put_value(o, key, made(json_object_new_boolean(value)));
 }
 
 struct json_object *put_array(struct json_object *o, const char *key)
 {
-	struct json_object *array = json_object_new_array();
-
-	json_object_object_add(o, key, array);
-	return array;
+	return put_value(o, key, made(json_object_new_array()));
 }
 
 struct json_object *put_object(struct json_object *o, const char *key)
 {
-	struct json_object *object = json_object_new_object();
-
-	json_object_object_add(o, key, object);
-	return object;
+	return put_value(o, key, made(json_object_new_object()));
 }
 
 struct json_object *add_object(struct json_object *array)
 {
-	struct json_object *object = json_object_new_object();
-
-	json_object_array_add(array, object);
-	return object;
+	return add_value(array, json_object_new_object());
 }
 
 void add_text(struct json_object *array, const char *text)
 {
-	json_object_array_add(array, new_text(text));
+	(void)add_value(array, new_text(text));
 }
 
 void add_number(struct json_object *array, uint64_t n)
 {
-	json_object_array_add(array, json_object_new_uint64(n));
+	(void)add_value(array, json_object_new_uint64(n));
 }
 
 /* ---- help --------------------------------------------------------------------------------------

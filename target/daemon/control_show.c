@@ -381,6 +381,8 @@ int control_hosts(struct control_call *call)
 	const char *wanted = control_text(call, "host");
 	const struct config *conf = call->daemon->conf;
 
+	if (!by_name)
+		return -ENOMEM;
 	add_allowed(by_name, conf, wanted);
 	add_connected(by_name, conf, call->daemon->target, wanted);
 	if (wanted && json_object_object_length(by_name) == 0) {
@@ -394,7 +396,7 @@ int control_hosts(struct control_call *call)
 	json_object_object_foreach(by_name, name, o)
 	{
 		(void)name;
-		json_object_array_add(call->result, json_object_get(o));
+		(void)add_value(call->result, json_object_get(o));
 	}
 	json_object_put(by_name);
 	return 0;
@@ -463,7 +465,8 @@ int control_controllers(struct control_call *call)
 	LIST_FOREACH (c, &s->controllers, entry)
 		if (controller_wanted(call, wanted, c))
 			put_controller(add_object(call->result), c);
-	if (control_number(call, "controller", &id) && !json_object_array_length(call->result))
+	if (control_number(call, "controller", &id) && call->result &&
+	    !json_object_array_length(call->result))
 		return control_refuse(call, -ENOENT,
 				      "no controller %u; `nvmf-p2pctl controllers` lists them",
 				      (unsigned int)id);

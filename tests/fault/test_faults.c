@@ -25,10 +25,8 @@ static void *own_calloc(size_t n, size_t size)
 	return p;
 }
 #define calloc(n, size) own_calloc(n, size)
-#include "tests/unit/memory_transport.h"
+#include "tests/unit/control_fixture.h"
 #undef calloc
-
-#include "target/daemon/control.h"
 
 #include <dirent.h>
 #include <signal.h>
@@ -66,13 +64,13 @@ static void on_death(int signal_number)
 
 static unsigned int open_descriptors(void)
 {
-	DIR *d = opendir("/proc/self/fd");
+	DIR *folder = opendir("/proc/self/fd");
 	unsigned int n = 0;
 
-	ck_assert_ptr_nonnull(d);
-	while (readdir(d))
+	ck_assert_ptr_nonnull(folder);
+	while (readdir(folder))
 		n++;
-	closedir(d);
+	closedir(folder);
 	return n;
 }
 
@@ -648,19 +646,28 @@ static void reload_prepare(void)
 	fclose(f);
 }
 
+static struct config *current; /* NULL: conf, which is nobody's */
+
+/* As the daemon does it. */
 static int reload(void)
 {
 	struct config_diag diag = { 0 };
+	struct target_plan *plan;
 	struct config *c;
 	int err = config_load(conf_path, &c, &diag);
 
-	if (!err) {
-		err = target_reload(target, c, &diag);
-		if (err)
-			config_free(c);
-	}
 	ck_assert(err == 0 || diag.what[0]);
-	return err;
+	if (err)
+		return err;
+	err = target_prepare(target, c, &plan, &diag);
+	if (err) {
+		config_free(c);
+		return err;
+	}
+	target_commit(plan);
+	target_retire_conf(target, current ? current : &conf);
+	current = c;
+	return 0;
 }
 
 static void reload_faulty(void)
@@ -697,6 +704,8 @@ static void reload_verify(void)
 static void reload_finish(void)
 {
 	tear_down_hosts();
+	config_free(current);
+	current = NULL;
 	unlink(second);
 	unlink(conf_path);
 }
@@ -735,12 +744,19 @@ static void resize_verify(void)
 /* ---- the control socket ------------------------------------------------------------------------
  */
 
-static char socket_path[] = "/var/tmp/nvmf-p2pd-fault-control";
-static struct control *control;
+static struct config plain_conf;
+
+static void control_prepare(void)
+{
+	plain_conf = conf;
+	control_setup();
+	control_destroy(control);
+}
 
 /* Whatever comes until it hangs up, or nothing does any more. */
-static size_t ask(const char *request, char *answer, size_t most)
+static size_t ask_once(const char *request)
 {
+	static char answer[65536];
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	size_t n = 0;
 	int fd;
@@ -756,10 +772,9 @@ static size_t ask(const char *request, char *answer, size_t most)
 		ssize_t got;
 
 		fault_pause(false);
-		for (int i = 0; i < 5; i++)
-			ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+		turn();
 		fault_pause(true);
-		got = recv(fd, answer + n, most - n, 0);
+		got = recv(fd, answer, sizeof(answer), 0);
 		if (got == 0)
 			break;
 		n += got > 0 ? (size_t)got : 0;
@@ -770,39 +785,49 @@ static size_t ask(const char *request, char *answer, size_t most)
 	return n;
 }
 
+#define VERB(name) "{\"command\":\"" name "\"}\n"
+#define ANA_IS(state)                                                                              \
+	"{\"command\":\"ana\",\"subsystem\":\"" NQN "\",\"port\":1,\"group\":3,\"state\":\"" state \
+	"\"}\n"
+
 static void control_faulty(void)
 {
-	static const char *const requests[] = { "help\n", "ana\n", "ana " NQN " 1 1 inaccessible\n",
-						"ana " NQN " 1 1 optimized\n", "halt\n" };
-	static char answer[65536];
+	static const char *const requests[] = {
+		VERB("help"),           VERB("status"),      VERB("subsystems"),
+		VERB("namespaces"),     VERB("hosts"),       VERB("ports"),
+		VERB("controllers"),    VERB("queues"),      VERB("p2p"),
+		VERB("config"),         VERB("drain"),       VERB("undrain"),
+		ANA_IS("inaccessible"), ANA_IS("optimized"), VERB("ana"),
+		VERB("halt"),
+	};
 	struct config_diag diag = { 0 };
 
 	control = NULL;
-	if (control_create(socket_path, reactors.r[0]->loop, target, &control, &diag)) {
+	if (control_create(socket_path, NULL, loop(), &d, &control, &diag)) {
 		ck_assert(diag.what[0]);
 		return;
 	}
 	for (size_t i = 0; i < NITEMS(requests); i++)
-		(void)ask(requests[i], answer, sizeof(answer));
+		(void)ask_once(requests[i]);
 }
 
 static void control_verify(void)
 {
-	static char answer[65536];
-	struct config_diag diag;
-
 	if (!control)
-		ck_assert_int_eq(control_create(socket_path, reactors.r[0]->loop, target, &control,
-						&diag),
-				 0);
+		open_control(NULL);
 	/* without descriptors it pauses for a second */
-	for (int ms = 0; ms < 3000 && ask("help\n", answer, sizeof(answer)) < 10; ms += 10)
+	for (int ms = 0; ms < 3000 && ask_once(VERB("help")) < 10; ms += 10)
 		usleep(10000);
-	ck_assert(ask("help\n", answer, sizeof(answer)) > 10);
-	ck_assert(ask("ana " NQN " 1 1 optimized\n", answer, sizeof(answer)) > 0);
-	control_destroy(control);
-	drop_host(&host);
+	ck_assert(strstr(ask(VERB("undrain")), "true"));
+	ck_assert(strstr(ask(ANA_IS("optimized")), "true"));
 	expect_served(1);
+}
+
+static void control_finish(void)
+{
+	control_teardown();
+	conf = plain_conf;
+	namespaces[0].ana_group = 1;
 }
 
 /* ---- configuration files -----------------------------------------------------------------------
@@ -852,7 +877,7 @@ static const struct scenario {
 	{ "state", state_prepare, state_faulty, state_verify, tear_down_hosts },
 	{ "reload", reload_prepare, reload_faulty, reload_verify, reload_finish },
 	{ "resize", resize_prepare, resize_faulty, resize_verify, tear_down_hosts },
-	{ "control", set_up_host, control_faulty, control_verify, tear_down_hosts },
+	{ "control", control_prepare, control_faulty, control_verify, control_finish },
 	{ "auth", nothing_to_do, auth_faulty, auth_verify, nothing_to_do },
 	{ "config", nothing_to_do, config_faulty, nothing_to_do, nothing_to_do },
 };
