@@ -172,8 +172,8 @@ struct controller {
 	struct resv_log resv_log;                      /* log page 80h */
 	struct error_log errors;
 	struct settings settings;
-	unsigned int naborts;   /* under way */
-	struct ns_map *map;     /* as all its queues have it */
+	unsigned int naborts;              /* under way */
+	struct ns_map *map;                /* as all its queues have it */
 	struct ns_map *old_map, *next_map; /* within target_remap() only */
 	/* queues */
 	struct nvmf_queue *admin;
@@ -197,7 +197,7 @@ struct target {
 	void (*trouble)(void *arg); /* may be NULL */
 	void *trouble_arg;
 	struct message trouble_message;
-	ev_timer remap_timer; /* without memory for new maps: the next try */
+	ev_timer remap_timer;          /* without memory for new maps: the next try */
 	bool trouble_posted;           /* atomic */
 	struct subsystem **subsystems; /* [0] is discovery */
 	size_t nsubsystems;
