@@ -816,7 +816,7 @@ static void control_verify(void)
 	if (!control)
 		open_control(NULL);
 	/* without descriptors it pauses for a second */
-	for (int ms = 0; ms < 3000 && ask_once(VERB("help")) < 10; ms += 10)
+	for (int ms = 0; ms < 10000 && ask_once(VERB("help")) < 10; ms += 10)
 		usleep(10000);
 	ck_assert(strstr(ask(VERB("undrain")), "true"));
 	ck_assert(strstr(ask(ANA_IS("optimized")), "true"));
