@@ -391,8 +391,7 @@ static void adopt(void *arg)
 {
 	struct conn *c = arg;
 
-	if (c->shared_recvs)
-		lane_add_conn(c->lane, c);
+	lane_add_conn(c->lane, c);
 	nvmf_queue_init(&c->nvmf);
 }
 
@@ -683,8 +682,7 @@ void conn_check_drained(struct conn *c)
 	c->starving = false;
 	if (c->dirty)
 		STAILQ_REMOVE(&c->lane->dirty, c, conn, dirty_entry);
-	if (c->shared_recvs)
-		LIST_REMOVE(c, bucket);
+	LIST_REMOVE(c, bucket);
 	c->death.run = step_3;
 	reactor_post(c->transport->reactors->r[0], &c->death);
 }

@@ -295,6 +295,49 @@ static void on_cq_ready(struct reactor_watch *w)
 	}
 }
 
+/* ---- hosts that take nothing --------------------------------------------------------------------
+ *
+ * How often our RNIC repeats what a host's RNIC has no receive for is the host's to say, in its
+ * connection request, and 7 is for ever. Until then responses keep their slots, which others wait
+ * for. So a connection on which neither a response nor a READ ended for a whole period, though a
+ * response was out at its beginning and is at its end, is ended: after one period to two.
+ */
+
+static bool is_stuck(const struct conn *c)
+{
+	return c->state == CONN_LIVE && c->sending_seen && c->progress == c->progress_seen &&
+	       conn_is_sending(c);
+}
+
+static struct conn *find_stuck(const struct conn_bucket *bucket)
+{
+	struct conn *c;
+
+	LIST_FOREACH (c, bucket, bucket)
+		if (is_stuck(c))
+			break;
+	return c;
+}
+
+void lane_look_for_progress(struct lane *l)
+{
+	struct cq_pair *q;
+	struct conn *c;
+
+	/* completions that nobody was in a hurry for: see lane_arm() */
+	LIST_FOREACH (q, &l->cqs, entry)
+		while (poll_cq(l, &q->send))
+			;
+	for (unsigned int i = 0; i < CONN_BUCKETS; i++) {
+		while ((c = find_stuck(&l->by_qpn[i])))
+			conn_takes_nothing(c);
+		LIST_FOREACH (c, &l->by_qpn[i], bucket) {
+			c->progress_seen = c->progress;
+			c->sending_seen = conn_is_sending(c);
+		}
+	}
+}
+
 /* ---- completion queues -------------------------------------------------------------------------
  */
 

@@ -17,6 +17,7 @@ static void listen_again(struct listener *l);
 static void on_cm_ready(struct ev_loop *loop, ev_io *w, int revents);
 static void on_retry(struct ev_loop *loop, ev_timer *w, int revents);
 static void on_reap(struct ev_loop *loop, ev_timer *w, int revents);
+static void on_progress(struct ev_loop *loop, ev_timer *w, int revents);
 
 /* ---- events -----------------------------------------------------------------------------------
  */
@@ -187,6 +188,8 @@ int transport_create(const struct config *c, const struct reactors *reactors,
 	}
 	ev_init(&tr->reap, on_reap);
 	tr->reap.data = tr;
+	ev_timer_init(&tr->progress, on_progress, PROGRESS_S, PROGRESS_S);
+	tr->progress.data = tr;
 	*ret_transport = tr;
 	return 0;
 }
@@ -345,6 +348,7 @@ void transport_listen(struct transport *tr)
 
 	LIST_FOREACH (l, &tr->listeners, entry)
 		try_listen(l);
+	ev_timer_start(tr->reactors->r[0]->loop, &tr->progress);
 }
 
 int transport_probe(struct transport *tr, struct config_diag *diag)
@@ -452,6 +456,28 @@ void transport_commit(struct transport_plan *plan)
 		try_listen(l);
 	}
 	free(plan);
+}
+
+/* ---- hosts that take nothing --------------------------------------------------------------------
+ */
+
+static void look_for_progress(void *arg)
+{
+	lane_look_for_progress(arg);
+}
+
+/* By the control thread's clock: a reactor with a timer would wake up for it ten times a second. */
+static void on_progress(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	const struct transport *tr = w->data;
+	const struct rnic *r;
+
+	(void)loop;
+	(void)revents;
+	LIST_FOREACH (r, &tr->rnics, entry)
+		for (unsigned int i = 0; i < tr->reactors->n; i++)
+			if (r->lane[i])
+				reactor_call(r->lane[i]->reactor, look_for_progress, r->lane[i]);
 }
 
 /* ---- RNICs that go and come ---------------------------------------------------------------------
@@ -593,6 +619,7 @@ void transport_destroy(struct transport *tr)
 		return;
 	transport_stop(tr);
 	ev_timer_stop(tr->reactors->r[0]->loop, &tr->reap);
+	ev_timer_stop(tr->reactors->r[0]->loop, &tr->progress);
 	assert(transport_idle(tr));
 	while (!LIST_EMPTY(&tr->rnics)) {
 		struct rnic *r = LIST_FIRST(&tr->rnics);

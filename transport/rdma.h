@@ -63,6 +63,7 @@ struct srq {
 	struct ibv_mr *mr;
 };
 
+#define PROGRESS_S  15
 #define SPARE_SLOTS 4u
 #define SPARE_LEN   P2P_PAGE_SIZE
 
@@ -73,7 +74,7 @@ struct lane {
 	struct ibv_comp_channel *channel;
 	LIST_HEAD(cq_pairs, cq_pair) cqs;
 	struct srq srq;
-	LIST_HEAD(conn_bucket, conn) by_qpn[CONN_BUCKETS]; /* with an SRQ: whose capsule is it? */
+	LIST_HEAD(conn_bucket, conn) by_qpn[CONN_BUCKETS]; /* whose capsule is it? */
 	struct poller poller;
 	STAILQ_HEAD(dirty_conns, conn) dirty; /* have work to post */
 	struct staging *staging;
@@ -213,6 +214,9 @@ struct conn {
 	size_t mem_len, mem_reserved;
 	struct nvme_cqe *cqes; /* NULL: sent inline */
 	struct ibv_mr *mr;
+	/* see lane_look_for_progress() */
+	uint32_t progress, progress_seen; /* responses sent and data read */
+	bool sending_seen;
 	bool last_wqe_told; /* control thread */
 	ev_timer last_wqe_timer, gone_timer;
 	struct message established, last_wqe_message, finish, death;
@@ -244,6 +248,7 @@ struct transport {
 	ev_io cm_ready;
 	LIST_HEAD(listener_list, listener) listeners;
 	ev_timer reap;
+	ev_timer progress; /* runs lane_look_for_progress() */
 	uint64_t work_seen[REACTORS_MAX];
 	size_t mem_used; /* of all connections' queues, at most */
 	unsigned int nconns;
@@ -272,6 +277,7 @@ struct cq_pair *lane_cqs(struct lane *l, unsigned int recv, unsigned int send); 
 struct conn *lane_find_conn(struct lane *l, uint32_t qp_num);
 void lane_add_conn(struct lane *l, struct conn *c);
 void lane_put_recv(struct lane *l, struct recv *recv);
+void lane_look_for_progress(struct lane *l); /* every PROGRESS_S */
 void lane_drain_recvs(struct conn *c);
 void lane_drain_sends(struct conn *c);
 bool lane_can_flush(struct lane *l);
@@ -303,6 +309,8 @@ void recvs_init(struct recv *recvs, unsigned int n, struct ibv_mr *mr, uint8_t *
 		size_t in_capsule_len);
 int conn_post_recv(struct recv *recv);
 void conn_post_chain(struct conn *c);
+bool conn_is_sending(const struct conn *c);
+void conn_takes_nothing(struct conn *c);
 void conn_drop_chain(struct conn *c);
 void conn_start_pending(struct conn *c);
 void conn_cancel_requests(struct conn *c);

@@ -548,6 +548,7 @@ static void read_done(struct wr *wr, const struct ibv_wc *wc)
 	struct request *req = request_of_read(wr);
 
 	req->conn->cqs->reads_out--;
+	req->conn->progress++;
 	if (wc->status != IBV_WC_SUCCESS) {
 		completion_failed(req->conn, "RDMA READ", wc);
 		release(req);
@@ -767,9 +768,23 @@ static void send_done(struct wr *wr, const struct ibv_wc *wc)
 {
 	struct request *req = request_of_send(wr);
 
+	req->conn->progress++;
 	if (wc->status != IBV_WC_SUCCESS)
 		completion_failed(req->conn, "response", wc);
 	release(req);
+}
+
+bool conn_is_sending(const struct conn *c)
+{
+	for (unsigned int i = 0; i < c->nreqs_touched; i++)
+		if (c->reqs[i].state == REQ_SENDING)
+			return true;
+	return false;
+}
+
+void conn_takes_nothing(struct conn *c)
+{
+	protocol_error(c, "the host takes no responses");
 }
 
 static void build_send(struct request *req)

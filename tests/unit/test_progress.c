@@ -1,0 +1,84 @@
+/* Hosts that take nothing: which connections are ended, and which only look so. */
+#include "transport/rdma.h"
+#define conn_takes_nothing test_takes_nothing
+void conn_takes_nothing(struct conn *c);
+#include "transport/lane.c"
+
+#include "tests/unit/suite.h"
+
+#include <check.h>
+
+void conn_takes_nothing(struct conn *c)
+{
+	c->state = CONN_DRAINING;
+}
+
+/* What the two looks find. */
+struct row {
+	enum conn_state state;
+	enum request_state before, after; /* of its only request */
+	bool progress;                    /* something ended between */
+	bool ended;
+};
+
+static const struct row rows[] = {
+	{ CONN_LIVE, REQ_SENDING, REQ_SENDING, false, true },
+	{ CONN_LIVE, REQ_SENDING, REQ_SENDING, true, false },
+	{ CONN_LIVE, REQ_SENDING, REQ_FREE, false, false },
+	{ CONN_LIVE, REQ_FREE, REQ_SENDING, false, false },
+	{ CONN_LIVE, REQ_FREE, REQ_FREE, false, false },
+	/* the drive may take its time, and the host to be read: the RNIC gives that up by itself */
+	{ CONN_LIVE, REQ_AT_TARGET, REQ_AT_TARGET, false, false },
+	{ CONN_LIVE, REQ_READING_HOST, REQ_READING_HOST, false, false },
+	{ CONN_ACCEPTING, REQ_SENDING, REQ_SENDING, false, false },
+};
+
+START_TEST(only_who_takes_nothing_for_a_period_is_ended)
+{
+	const struct row *t = &rows[_i];
+	struct request req = { .state = t->before };
+	struct conn c = { .state = t->state, .reqs = &req, .nreqs_touched = 1 };
+	struct lane l = { 0 };
+
+	LIST_INSERT_HEAD(&l.by_qpn[3], &c, bucket);
+	c.progress = UINT32_MAX; /* it wraps */
+	lane_look_for_progress(&l);
+	ck_assert_int_eq(c.state, t->state);
+	req.state = t->after;
+	c.progress += t->progress;
+	lane_look_for_progress(&l);
+	ck_assert_int_eq(c.state, t->ended ? CONN_DRAINING : t->state);
+}
+END_TEST
+
+/* Two in one bucket, and one between them that is well. */
+START_TEST(all_that_are_stuck_are_ended_at_once)
+{
+	struct request req = { .state = REQ_SENDING };
+	struct conn c[3] = { 0 };
+	struct lane l = { 0 };
+
+	for (int i = 0; i < 3; i++) {
+		c[i] = (struct conn){ .state = CONN_LIVE, .reqs = &req, .nreqs_touched = 1 };
+		LIST_INSERT_HEAD(&l.by_qpn[0], &c[i], bucket);
+	}
+	lane_look_for_progress(&l);
+	c[1].progress++;
+	lane_look_for_progress(&l);
+	ck_assert_int_eq(c[0].state, CONN_DRAINING);
+	ck_assert_int_eq(c[1].state, CONN_LIVE);
+	ck_assert_int_eq(c[2].state, CONN_DRAINING);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("progress");
+	TCase *t = tcase_create("progress");
+
+	tcase_add_loop_test(t, only_who_takes_nothing_for_a_period_is_ended, 0,
+			    sizeof(rows) / sizeof(rows[0]));
+	tcase_add_test(t, all_that_are_stuck_are_ended_at_once);
+	suite_add_tcase(s, t);
+	return run_suite(s);
+}
