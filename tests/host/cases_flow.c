@@ -5,40 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A controller and a queue of its own for a case. */
-struct pair {
-	struct fab_ctrl *ctrl;
-	struct fab_queue q;
-};
-
-static bool pair_create(struct suite *s, uint16_t depth, struct pair *ret)
-{
-	static const struct fab_options plain;
-	int err;
-
-	*ret = (struct pair){ 0 };
-	if (!suite_controller(s) || !suite_create(s, &plain, &ret->ctrl))
-		return false;
-	err = fab_ctrl_queue(ret->ctrl, 1, depth, &ret->q);
-	return !err || suite_fail(s, "got %d, no queue of %u entries", err, depth);
-}
-
-static void pair_destroy(struct pair *p)
-{
-	fab_queue_close(&p->q);
-	fab_ctrl_destroy(p->ctrl);
-}
-
-/* Whatever a host does to its own queue, others do not notice. */
-static bool others_live(struct suite *s)
-{
-	const struct command_case flush = { .on = ON_IO,
-					    .opcode = nvme_cmd_flush,
-					    .nsid = MY_NSID };
-
-	return command_case(s, &flush);
-}
-
 /* ---- the SQ head -------------------------------------------------------------------------------
  */
 
@@ -67,10 +33,10 @@ static bool expect_heads(struct suite *s, struct fab_queue *q, unsigned int n, u
 static bool head_wraps(struct suite *s, const void *row)
 {
 	const uint16_t *depth = row;
-	struct pair p;
-	bool ok = pair_create(s, *depth, &p) && expect_heads(s, &p.q, 3u * *depth, 2);
+	struct suite_pair p;
+	bool ok = suite_pair_create(s, *depth, &p) && expect_heads(s, &p.q, 3u * *depth, 2);
 
-	pair_destroy(&p);
+	suite_pair_destroy(&p);
 	return ok;
 }
 
@@ -79,8 +45,8 @@ static bool head_counts_refused(struct suite *s, const void *row)
 {
 	struct capsule c;
 	struct host_response r;
-	struct pair p;
-	bool ok = pair_create(s, 8, &p);
+	struct suite_pair p;
+	bool ok = suite_pair_create(s, 8, &p);
 
 	(void)row;
 	if (ok) {
@@ -93,7 +59,7 @@ static bool head_counts_refused(struct suite *s, const void *row)
 	ok = ok && (get16(r.cqe.sqhd) == 2 ||
 		    suite_fail(s, "got SQHD %u, expected 2", get16(r.cqe.sqhd)));
 	ok = ok && expect_heads(s, &p.q, 8, 3);
-	pair_destroy(&p);
+	suite_pair_destroy(&p);
 	return ok;
 }
 
@@ -122,7 +88,7 @@ static bool flow_control_off(struct suite *s, const void *row)
 /* ---- more commands than entries ----------------------------------------------------------------
  */
 
-static bool overfill(struct suite *s, struct pair *p, struct nvme_sqe *sqes)
+static bool overfill(struct suite *s, struct suite_pair *p, struct nvme_sqe *sqes)
 {
 	uint32_t nblocks = (uint32_t)(s->ctrl->mdts_len / s->lba_len);
 	struct capsule c;
@@ -140,21 +106,21 @@ static bool overfill(struct suite *s, struct pair *p, struct nvme_sqe *sqes)
 		return suite_fail(s, "cannot send: %s", strerror(-err));
 	while (host_wait(p->q.conn, HOST_TIMEOUT_MS, &r) == 0) /* some may be answered before */
 		;
-	return expect_gone(s, p->q.conn) && others_live(s);
+	return expect_gone(s, p->q.conn) && suite_others_live(s);
 }
 
 /* 64 reads of the largest size at once, on a queue of two entries: the connection is ended. */
 static bool too_many(struct suite *s, const void *row)
 {
 	struct nvme_sqe *sqes = calloc(HOST_DEPTH, sizeof(*sqes));
-	struct pair p = { 0 };
+	struct suite_pair p = { 0 };
 	bool ok;
 
 	(void)row;
 	if (!sqes)
 		return suite_fail(s, "no memory");
-	ok = pair_create(s, 2, &p) && overfill(s, &p, sqes);
-	pair_destroy(&p);
+	ok = suite_pair_create(s, 2, &p) && overfill(s, &p, sqes);
+	suite_pair_destroy(&p);
 	free(sqes);
 	return ok;
 }
@@ -225,13 +191,13 @@ static bool length_on(struct suite *s, const struct length_case *t, struct host_
 
 	if (err)
 		return suite_fail(s, "cannot send: %s", strerror(-err));
-	return expect_gone(s, conn) && others_live(s);
+	return expect_gone(s, conn) && suite_others_live(s);
 }
 
 static bool length_case(struct suite *s, const void *row)
 {
 	const struct length_case *t = row;
-	struct pair p = { 0 };
+	struct suite_pair p = { 0 };
 	bool ok;
 
 	if (t->before_connect) {
@@ -241,13 +207,13 @@ static bool length_case(struct suite *s, const void *row)
 		ok = (!err && suite_controller(s)) || suite_fail(s, "no connection");
 		ok = ok && length_on(s, t, p.q.conn);
 	} else {
-		ok = pair_create(s, 8, &p) &&
+		ok = suite_pair_create(s, 8, &p) &&
 		     length_on(s, t, t->on == ON_ADMIN ? p.ctrl->admin.conn : p.q.conn);
 		/* with the admin queue goes the controller, and with it its I/O queues */
 		if (ok && t->on == ON_ADMIN)
 			ok = expect_gone(s, p.q.conn);
 	}
-	pair_destroy(&p);
+	suite_pair_destroy(&p);
 	return ok;
 }
 
@@ -294,9 +260,9 @@ static bool no_receives(struct suite *s, const void *row)
 	for (int i = 0; i < 30 && !err; i++)
 		err = host_send(c, &capsule.sqe, sizeof(capsule.sqe));
 	ok = !err || suite_fail(s, "cannot send: %s", strerror(-err));
-	ok = ok && others_live(s);
+	ok = ok && suite_others_live(s);
 	host_close(c);
-	return ok && others_live(s);
+	return ok && suite_others_live(s);
 }
 
 /* Memory that goes away under a command. What was written there is nobody's; the queue may end. */
@@ -306,10 +272,10 @@ static bool memory_goes(struct suite *s, const void *row)
 
 	for (int i = 0; i < 5; i++) {
 		struct host_buffer b = { 0 };
-		struct pair p;
+		struct suite_pair p;
 		struct capsule c;
 		uint32_t nblocks;
-		bool ok = pair_create(s, 8, &p) &&
+		bool ok = suite_pair_create(s, 8, &p) &&
 			  (host_alloc(s->fh->host, s->ctrl->mdts_len, 0x5a, &b) == 0 ||
 			   suite_fail(s, "no memory"));
 
@@ -320,8 +286,8 @@ static bool memory_goes(struct suite *s, const void *row)
 			ok = fab_send(&p.q, &c) == 0 || suite_fail(s, "cannot send");
 		}
 		host_free(&b);
-		ok = ok && others_live(s);
-		pair_destroy(&p);
+		ok = ok && suite_others_live(s);
+		suite_pair_destroy(&p);
 		if (!ok)
 			return false;
 	}
@@ -360,7 +326,7 @@ static bool admin_flood(struct suite *s, const void *row)
 		ok = suite_fail(s, "got %u answers, expected %u or the end", answered, HOST_DEPTH);
 	free(sqes);
 	fab_ctrl_destroy(c);
-	return ok && others_live(s);
+	return ok && suite_others_live(s);
 }
 
 /* The same CID twice at a time: both are answered, and nothing breaks. (A host that does so cannot
@@ -386,7 +352,7 @@ static bool same_cid(struct suite *s, const void *row)
 		if (err || get16(r.cqe.cid) != 0x1234)
 			return suite_fail(s, "got %s, CID %#x", strerror(-err), get16(r.cqe.cid));
 	}
-	return others_live(s);
+	return suite_others_live(s);
 }
 
 void flow_cases(struct suite *s)

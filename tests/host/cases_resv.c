@@ -477,6 +477,74 @@ static bool persistence(struct suite *s, const void *row)
 	return clean(s) && ok;
 }
 
+/* ---- hosts that are not registered --------------------------------------------------------------
+ */
+
+/* @t by A, who is not: refused, for what it is or for who asks. */
+static bool refused(struct suite *s, const struct step *t)
+{
+	struct capsule c;
+	struct host_response r;
+	int err;
+
+	put_resv(s, t, &s->data, &c);
+	err = fab_exec(&s->io, &c, &r);
+	if (!err && (fab_status(&r) == CONFLICT || fab_status(&r) == INVALID_FIELD))
+		return true;
+	if (!err)
+		return suite_fail(s, "opcode %#x, CDW10 %#x: got status %#x (%s)", t->opcode,
+				  t->dw10, fab_status(&r), fab_status_name(fab_status(&r)));
+	return expect_status(s, err, &r, CONFLICT);
+}
+
+/* Every action, with every type that there is and some that there are not, with and without
+ * IEKEY, with keys that are somebody's; all that A may do is to register. */
+static bool every_action(struct suite *s, uint8_t opcode)
+{
+	static const uint32_t types[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 0x80, 0xff };
+	static const uint64_t keys[] = { 0, KEY_A, KEY_B };
+
+	for (uint32_t i = 0; i < 8 * 2 * sizeof(types) / sizeof(types[0]); i++) {
+		struct step t = { .who = A,
+				  .opcode = opcode,
+				  .dw10 = i % 8 | (i / 8 % 2 ? IEKEY : 0) | types[i / 16] << 8 };
+
+		if (opcode == nvme_cmd_resv_register && i % 8 == 0)
+			continue;
+		if (opcode == nvme_cmd_resv_register && i % 8 == 2 && (t.dw10 & IEKEY))
+			continue; /* registers, too: Base 2.1, 7.3 */
+		for (size_t k = 0; k < 9; k++) {
+			t.crkey = keys[k / 3];
+			t.key = keys[k % 3];
+			if (!refused(s, &t))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool unregistered_case(struct suite *s, const void *row)
+{
+	const struct step begin[] = { REGISTER(B), ACQUIRE(B, 2) };
+	const uint8_t *opcode = row;
+	bool ok;
+
+	if (!resv_begin(s))
+		return false;
+	ok = run_steps(s, begin, 2) && every_action(s, *opcode) && expect_report(s, 2, 1, KEY_B);
+	return clean(s) && ok;
+}
+
+static void unregistered_cases(struct suite *s)
+{
+	static const uint8_t opcodes[] = { nvme_cmd_resv_register, nvme_cmd_resv_acquire,
+					   nvme_cmd_resv_release };
+
+	suite_case(s, "unregistered-registers", NOW, unregistered_case, &opcodes[0]);
+	suite_case(s, "unregistered-acquires", NOW, unregistered_case, &opcodes[1]);
+	suite_case(s, "unregistered-releases", NOW, unregistered_case, &opcodes[2]);
+}
+
 void resv_cases(struct suite *s)
 {
 	for (size_t i = 0; i < sizeof(script_rows) / sizeof(script_rows[0]); i++)
@@ -487,5 +555,6 @@ void resv_cases(struct suite *s)
 	suite_case(s, "nobody", NOW, nobody_reserves, NULL);
 	suite_case(s, "preempted-is-told", NOW, preempted_is_told, NULL);
 	suite_case(s, "persistence", NOW, persistence, NULL);
+	unregistered_cases(s);
 	party_close(&other);
 }

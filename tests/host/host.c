@@ -15,7 +15,7 @@
 #define SLOT_LEN     HOST_CAPSULE_MAX
 
 /* wr_id: what completed */
-enum { WR_RECV = 0, WR_SEND = 1 << 16, WR_BIND = 1 << 17 };
+enum { WR_RECV = 0, WR_SEND = 1 << 16, WR_BIND = 1 << 17, WR_REACH = 1 << 18 };
 
 struct host_conn {
 	struct host *host;
@@ -29,7 +29,7 @@ struct host_conn {
 	struct host_response responses[HOST_DEPTH];
 	unsigned int head, nresponses;
 	int bind_status; /* ibv_wc_status, -1: not yet */
-	bool gone;
+	bool gone, deaf, reached;
 };
 
 uint64_t host_now_ms(void)
@@ -60,6 +60,7 @@ struct host_request host_default_request(uint16_t qid, uint16_t depth)
 			  .hsqsize_z = put16((uint16_t)(depth - 1)) },
 		.data_len = sizeof(struct nvme_rdma_cm_request),
 		.reads_accepted = 16,
+		.rnr_retries = 7,
 	};
 }
 
@@ -95,7 +96,7 @@ static void recv_done(struct host_conn *c, const struct ibv_wc *wc, unsigned int
 	r->len = wc->byte_len;
 	r->invalidated = came_with_invalidate(wc);
 	r->invalidated_rkey = r->invalidated ? wc->invalidated_rkey : 0;
-	if (post_recv(c, i))
+	if (!c->deaf && post_recv(c, i))
 		c->gone = true;
 }
 
@@ -107,6 +108,8 @@ static void completed(struct host_conn *c, const struct ibv_wc *wc)
 		c->gone = true;
 	if (wc->wr_id & WR_BIND)
 		c->bind_status = wc->status;
+	else if (wc->wr_id & WR_REACH)
+		c->reached |= wc->status == IBV_WC_SUCCESS;
 	else if (wc->wr_id & WR_SEND)
 		c->busy[i] = false;
 	else if (wc->status == IBV_WC_SUCCESS)
@@ -269,10 +272,39 @@ int host_send(struct host_conn *c, const void *capsule, size_t len)
 	return host_send_chain(c, capsule, len, 1);
 }
 
+/* ---- what no sane host does ---------------------------------------------------------------------
+ */
+
+int host_vanish(struct host_conn *c)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RESET };
+
+	return -ibv_modify_qp(c->id->qp, &attr, IBV_QP_STATE);
+}
+
+int host_reach(struct host_conn *c, bool write, uint64_t addr, uint32_t rkey)
+{
+	struct ibv_sge sge = { (uintptr_t)c->mem, 8, c->mr->lkey };
+	struct ibv_send_wr *bad, wr = { .wr_id = WR_REACH,
+					.sg_list = &sge,
+					.num_sge = 1,
+					.opcode = write ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ,
+					.send_flags = IBV_SEND_SIGNALED,
+					.wr.rdma = { addr, rkey } };
+
+	return -ibv_post_send(c->id->qp, &wr, &bad);
+}
+
+bool host_reached(const struct host_conn *c)
+{
+	return c->reached;
+}
+
 /* ---- memory -----------------------------------------------------------------------------------
  */
 
-int host_alloc(struct host *h, size_t len, uint8_t fill, struct host_buffer *ret)
+int host_alloc_as(struct host *h, size_t len, uint8_t fill, unsigned int access,
+		  struct host_buffer *ret)
 {
 	size_t pages = (len + 4095) / 4096 * 4096;
 	uint8_t *va = aligned_alloc(4096, pages);
@@ -282,9 +314,7 @@ int host_alloc(struct host *h, size_t len, uint8_t fill, struct host_buffer *ret
 	if (!va)
 		return -ENOMEM;
 	memset(va, fill, pages);
-	mr = ibv_reg_mr(h->pd, va, len,
-			IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE |
-				IBV_ACCESS_MW_BIND);
+	mr = ibv_reg_mr(h->pd, va, len, access);
 	if (!mr) {
 		err = -errno;
 		free(va);
@@ -292,6 +322,14 @@ int host_alloc(struct host *h, size_t len, uint8_t fill, struct host_buffer *ret
 	}
 	*ret = (struct host_buffer){ .va = va, .len = len, .rkey = mr->rkey, .mr = mr };
 	return 0;
+}
+
+int host_alloc(struct host *h, size_t len, uint8_t fill, struct host_buffer *ret)
+{
+	return host_alloc_as(h, len, fill,
+			     IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ |
+				     IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_MW_BIND,
+			     ret);
 }
 
 void host_free(struct host_buffer *b)
@@ -422,8 +460,9 @@ static int make_memory(struct host_conn *c)
 	return c->mr && c->capsule_mr ? 0 : -ENOMEM;
 }
 
-static int make_queue_pair(struct host_conn *c, bool no_receives)
+static int make_queue_pair(struct host_conn *c, const struct host_request *req)
 {
+	unsigned int nrecvs = req->no_receives ? 0 : req->receives ? req->receives : HOST_DEPTH;
 	struct ibv_qp_init_attr attr = { .qp_type = IBV_QPT_RC,
 					 .cap = { .max_send_wr = HOST_DEPTH + 1,
 						  .max_recv_wr = HOST_DEPTH,
@@ -444,7 +483,8 @@ static int make_queue_pair(struct host_conn *c, bool no_receives)
 	attr.send_cq = attr.recv_cq = c->cq;
 	if (rdma_create_qp(c->id, c->host->pd, &attr))
 		return -errno;
-	for (unsigned int i = 0; i < HOST_DEPTH && !err && !no_receives; i++)
+	c->deaf = req->receives;
+	for (unsigned int i = 0; i < nrecvs && !err; i++)
 		err = post_recv(c, i);
 	return err;
 }
@@ -469,6 +509,15 @@ static void read_answer(const struct cm_step *step, struct host_answer *answer)
 	}
 }
 
+/* What the CM says when librdmacm has none of ours. Each time another: the same number again means
+ * that we forgot the connection that had it, and ends it. */
+static uint32_t no_queue_pair(void)
+{
+	static uint32_t last = 0xa00000;
+
+	return ++last & 0xffffff;
+}
+
 static int ask(struct host_conn *c, const struct host_request *req, struct host_answer *answer)
 {
 	struct rdma_conn_param param = { .private_data = &req->data,
@@ -477,7 +526,8 @@ static int ask(struct host_conn *c, const struct host_request *req, struct host_
 					 .initiator_depth = req->reads_issued,
 					 .flow_control = 1,
 					 .retry_count = 7,
-					 .rnr_retry_count = 7 };
+					 .rnr_retry_count = req->rnr_retries,
+					 .qp_num = no_queue_pair() };
 	struct cm_step step = { 0 };
 	int err;
 
@@ -489,6 +539,8 @@ static int ask(struct host_conn *c, const struct host_request *req, struct host_
 	if (err)
 		return err;
 	read_answer(&step, answer);
+	if (req->half_open && step.type == RDMA_CM_EVENT_CONNECT_RESPONSE)
+		return 0;
 	return answer->outcome == HOST_ACCEPTED ? 0 : -ECONNREFUSED;
 }
 
@@ -508,8 +560,8 @@ int host_connect(struct host *h, const struct host_request *req, struct host_con
 		err = -errno;
 	else
 		err = resolve(c);
-	if (!err)
-		err = make_queue_pair(c, req->no_receives);
+	if (!err && !req->half_open)
+		err = make_queue_pair(c, req);
 	if (!err)
 		err = ask(c, req, answer);
 	if (err) {

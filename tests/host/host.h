@@ -41,8 +41,11 @@ struct host_request {
 	uint8_t data_len;       /* bytes of it that are sent */
 	uint8_t reads_accepted; /* RDMA READs that we answer at once (the target's IRD check) */
 	uint8_t reads_issued;   /* that we might have out (its ORD check) */
+	uint8_t rnr_retries;    /* of the target, while there is no receive here; 7: for ever */
 	bool no_receives;       /* never post one: responses find no room here */
+	uint8_t receives;       /* post so many, and none again; 0: as many as there are, always */
 	bool walk_away;         /* do not wait for the answer */
+	bool half_open;         /* take the answer, and do not say so: no queue pair either */
 };
 
 enum host_outcome {
@@ -81,8 +84,7 @@ struct host_request host_default_request(uint16_t qid, uint16_t depth);
  * host_connect() - ask for a connection and wait for the answer.
  * Return: 0 with @ret and @answer set; -ECONNREFUSED when refused (@answer says how);
  * other negative errno when nobody could be asked (@answer->outcome is HOST_FAILED); -ECANCELED
- * with
- * @req->walk_away.
+ * with @req->walk_away. With @req->half_open nothing but host_close() may follow.
  */
 __attribute__((warn_unused_result)) int host_connect(struct host *h, const struct host_request *req,
 						     struct host_conn **ret,
@@ -109,6 +111,18 @@ __attribute__((warn_unused_result)) int host_wait(struct host_conn *c, unsigned 
 /** host_wait_gone() - whether the connection ends within that time. Responses are kept. */
 bool host_wait_gone(struct host_conn *c, unsigned int timeout_ms);
 
+/** host_vanish() - the queue pair forgets what it was, without a word to anybody: what the target
+ * sends or reads is not answered. */
+__attribute__((warn_unused_result)) int host_vanish(struct host_conn *c);
+
+/** host_reach() - RDMA READ (@write: RDMA WRITE) of 8 bytes at @addr by @rkey in the target's
+ * memory. Nothing is awaited; a refusal ends the connection. */
+__attribute__((warn_unused_result)) int host_reach(struct host_conn *c, bool write, uint64_t addr,
+						   uint32_t rkey);
+
+/** host_reached() - whether such an operation succeeded. */
+bool host_reached(const struct host_conn *c);
+
 /** host_gone() - whether it has ended, as far as we were told by now. */
 bool host_gone(struct host_conn *c);
 
@@ -116,6 +130,10 @@ bool host_gone(struct host_conn *c);
  * can name it. The host must have connected once. */
 __attribute__((warn_unused_result)) int host_alloc(struct host *h, size_t len, uint8_t fill,
 						   struct host_buffer *ret);
+
+/** host_alloc_as() - the same, with other rights (enum ibv_access_flags). */
+__attribute__((warn_unused_result)) int host_alloc_as(struct host *h, size_t len, uint8_t fill,
+						      unsigned int access, struct host_buffer *ret);
 
 /** host_free() - a zeroed buffer is fine. */
 void host_free(struct host_buffer *b);

@@ -23,6 +23,9 @@ const struct test_group test_groups[] = {
 	{ "keepalive", "keep alive; takes some seconds", keep_alive_cases, false },
 	{ "aer", "asynchronous event requests", aer_cases, false },
 	{ "abort", "the Abort command", abort_cases, false },
+	{ "hostile", "what a host tries that means harm, and the many ways to go", hostile_cases,
+	  false },
+	{ "stale", "bytes of another host, which no answer may bring", stale_cases, false },
 	{ "resv", "reservations, with two hosts", resv_cases, false },
 	{ "protect", "write protection; the daemon's state_dir must be writable", protect_cases,
 	  false },
@@ -43,6 +46,7 @@ const struct test_group test_groups[] = {
 	  true },
 	{ "media", "only when named: while the drive fails reads and writes by medium errors",
 	  media_cases, true },
+	{ "stale-media", "only when named: as media", stale_media_cases, true },
 	{ "not-ready", "only when named: for cmb = \"require\" and a drive that no CMB serves",
 	  not_ready_cases, true },
 	{ "require", "only when named: for a namespace with cmb = \"require\"", require_cases,
@@ -75,6 +79,8 @@ static void print_help(void)
 	       "      --closed-nqn N    a subsystem that does not allow us (else a case is skipped)\n"
 	       "      --static-nqn N    one with static controllers, IDs 100 and 101 (else cases are skipped)\n"
 	       "      --dhchap-secret S our key (else cases of the group auth are skipped)\n"
+	       "      --target-key N    a key of the target's own memory regions; may be given 64 times\n"
+	       "      --target-address N an address there, which the group hostile tries to reach\n"
 	       "      --list            print the names of the cases\n"
 	       "      --help, --version\n"
 	       "\n"
@@ -89,7 +95,16 @@ static void print_help(void)
 	send_help();
 }
 
-enum { OPT_LIST = 256, OPT_CLOSED, OPT_STATIC, OPT_SECRET, OPT_HELP, OPT_VERSION };
+enum {
+	OPT_LIST = 256,
+	OPT_CLOSED,
+	OPT_STATIC,
+	OPT_SECRET,
+	OPT_KEY,
+	OPT_REACH,
+	OPT_HELP,
+	OPT_VERSION
+};
 
 static const struct option options[] = {
 	{ "address", required_argument, NULL, 'a' },
@@ -99,6 +114,8 @@ static const struct option options[] = {
 	{ "closed-nqn", required_argument, NULL, OPT_CLOSED },
 	{ "static-nqn", required_argument, NULL, OPT_STATIC },
 	{ "dhchap-secret", required_argument, NULL, OPT_SECRET },
+	{ "target-key", required_argument, NULL, OPT_KEY },
+	{ "target-address", required_argument, NULL, OPT_REACH },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -133,6 +150,14 @@ static int parse(struct settings *set, int argc, char **argv)
 			break;
 		case OPT_SECRET:
 			set->suite.secret = optarg;
+			break;
+		case OPT_KEY:
+			if (set->suite.nkeys < sizeof(set->suite.keys) / sizeof(uint32_t))
+				set->suite.keys[set->suite.nkeys++] =
+					(uint32_t)strtoul(optarg, NULL, 0);
+			break;
+		case OPT_REACH:
+			set->suite.reach_addr = strtoull(optarg, NULL, 0);
 			break;
 		case OPT_LIST:
 			set->suite.list = true;

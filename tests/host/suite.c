@@ -219,6 +219,34 @@ bool suite_controller(struct suite *s)
 	return explain(s, what, err);
 }
 
+bool suite_pair_create(struct suite *s, uint16_t depth, struct suite_pair *ret)
+{
+	static const struct fab_options plain;
+	int err;
+
+	*ret = (struct suite_pair){ 0 };
+	if (!suite_controller(s) || !suite_create(s, &plain, &ret->ctrl))
+		return false;
+	err = fab_ctrl_queue(ret->ctrl, 1, depth, &ret->q);
+	return !err || suite_fail(s, "got %d, no queue of %u entries", err, depth);
+}
+
+void suite_pair_destroy(struct suite_pair *p)
+{
+	fab_queue_close(&p->q);
+	fab_ctrl_destroy(p->ctrl);
+	*p = (struct suite_pair){ 0 };
+}
+
+bool suite_others_live(struct suite *s)
+{
+	const struct command_case flush = { .on = ON_IO,
+					    .opcode = nvme_cmd_flush,
+					    .nsid = MY_NSID };
+
+	return command_case(s, &flush);
+}
+
 bool expect_pattern(struct suite *s)
 {
 	size_t len = PATTERN_BLOCKS * s->lba_len;

@@ -23,6 +23,10 @@ struct suite {
 	const char *closed_nqn; /* a subsystem that does not allow us; may be NULL */
 	const char *static_nqn; /* one with static controllers 100 and 101; may be NULL */
 	const char *secret;     /* of our host NQN, "DHHC-1:00:..." of 32 bytes; may be NULL */
+	/* what we try to reach in the target: keys of its memory regions, an address in one */
+	uint32_t keys[64];
+	size_t nkeys;
+	uint64_t reach_addr;
 	unsigned int passed, failed, todo, skipped;
 	/* private: */
 	const char *group;
@@ -74,6 +78,23 @@ uint16_t suite_qid(struct suite *s);
 
 /** suite_fini() - free what is shared. */
 void suite_fini(struct suite *s);
+
+/* A controller of a case's own with one queue of it. */
+struct suite_pair {
+	struct fab_ctrl *ctrl;
+	struct fab_queue q;
+};
+
+/** suite_pair_create() - a queue of @depth entries. False: the case has failed; @ret can be
+ * destroyed. */
+bool suite_pair_create(struct suite *s, uint16_t depth, struct suite_pair *ret);
+
+/** suite_pair_destroy() - disconnect both. A zeroed one is fine. */
+void suite_pair_destroy(struct suite_pair *p);
+
+/** suite_others_live() - whatever a host does to its own queue, others do not notice: the shared
+ * controller answers. */
+bool suite_others_live(struct suite *s);
 
 /* ---- cases of one command --------------------------------------------------------------------
  */
@@ -171,6 +192,11 @@ void keep_alive_cases(struct suite *s);
 void aer_cases(struct suite *s);
 void abort_cases(struct suite *s);
 void resv_cases(struct suite *s);
+void hostile_cases(struct suite *s);
+void deaf_cases(struct suite *s); /* part of hostile_cases() */
+void going_cases(struct suite *s);
+void stale_cases(struct suite *s);
+void stale_media_cases(struct suite *s);
 void protect_cases(struct suite *s);
 void unsaved_cases(struct suite *s);
 void read_only_cases(struct suite *s);

@@ -1,0 +1,261 @@
+/*
+ * Hosts that go while their commands are in whatever state, and hosts that stay and take nothing:
+ * no responses, no acknowledgements. What they held comes back to others.
+ */
+#include "tests/host/suite.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LAST     (SGL_LAST_SEGMENT << 4 | SGL_SUB_OFFSET)
+#define COMMANDS (IO_QUEUE_DEPTH - 1)
+
+/* ---- going ------------------------------------------------------------------------------------
+ */
+
+enum form { LARGE, ONE_BLOCK, LIST, FUSED };
+
+/* What is under way. From the capsule to the response each passes other states: memory is waited
+ * for, the host is read, the drive works, the blocks are locked, the response is sent. */
+struct going_case {
+	const char *name;
+	uint8_t opcode;
+	enum form form;
+};
+
+static const struct going_case going_rows[] = {
+	{ "read", nvme_cmd_read, LARGE },
+	{ "write", nvme_cmd_write, LARGE },
+	{ "compare", nvme_cmd_compare, LARGE },
+	{ "read-block", nvme_cmd_read, ONE_BLOCK },
+	{ "write-block", nvme_cmd_write, ONE_BLOCK },
+	{ "write-zeroes", nvme_cmd_write_zeroes, LARGE },
+	{ "verify", nvme_cmd_verify, LARGE },
+	{ "flush", nvme_cmd_flush, ONE_BLOCK },
+	{ "copy", nvme_cmd_copy, ONE_BLOCK },
+	{ "dsm", nvme_cmd_dsm, ONE_BLOCK },
+	{ "read-list", nvme_cmd_read, LIST },
+	{ "write-list", nvme_cmd_write, LIST },
+	{ "fused", nvme_cmd_compare, FUSED },
+};
+
+static void put_list(struct suite *s, uint32_t nblocks, struct capsule *c)
+{
+	uint32_t len = nblocks * s->lba_len, n = s->ctrl->id.msdbd, at = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct host_buffer part = s->data;
+		uint32_t piece = i + 1 < n ? len / n / 512 * 512 : len - at;
+		union nvme_sgl d;
+
+		part.va += at;
+		d = fab_sgl_keyed(&part, piece, SGL_SUB_ADDRESS);
+		memcpy(c->data + i * sizeof(d), &d, sizeof(d));
+		at += piece;
+	}
+	c->data_len = n * (uint32_t)sizeof(union nvme_sgl);
+	c->sqe.dptr = fab_sgl_in_capsule(0, c->data_len);
+	c->sqe.dptr.data.type = LAST;
+}
+
+static void put_command(struct suite *s, const struct going_case *t, unsigned int i,
+			struct capsule *c)
+{
+	const struct io_form *f = io_forms;
+	uint32_t nblocks = (uint32_t)(s->ctrl->mdts_len / s->lba_len);
+	uint8_t opcode = t->form == FUSED && i % 2 ? nvme_cmd_write : t->opcode;
+
+	while (f->opcode != opcode)
+		f++;
+	suite_io_init(s, f, FREE_LBA, c);
+	if (t->form == FUSED)
+		c->sqe.flags |= (uint8_t)(1 + i % 2);
+	if (t->form != LARGE && t->form != LIST)
+		return;
+	c->sqe.cdw12 = put32(nblocks - 1);
+	if (t->form == LIST)
+		put_list(s, nblocks, c);
+	else if (opcode == nvme_cmd_read || opcode == nvme_cmd_write || opcode == nvme_cmd_compare)
+		c->sqe.dptr = fab_sgl_keyed(&s->data, nblocks * s->lba_len, SGL_SUB_ADDRESS);
+}
+
+/* Full of commands, and after @delay_us the host is gone. */
+static bool goes_once(struct suite *s, const struct going_case *t, unsigned int delay_us,
+		      bool vanishes)
+{
+	struct suite_pair p;
+	bool ok = suite_pair_create(s, IO_QUEUE_DEPTH, &p);
+
+	for (unsigned int i = 0; i < COMMANDS / 2 * 2 && ok; i++) {
+		struct capsule c;
+
+		put_command(s, t, i, &c);
+		ok = fab_send(&p.q, &c) == 0 || suite_fail(s, "cannot send");
+	}
+	if (delay_us)
+		usleep(delay_us); /* then it goes, whatever has become of them */
+	if (ok && vanishes)
+		ok = host_vanish(p.q.conn) == 0 || suite_fail(s, "cannot vanish");
+	suite_pair_destroy(&p);
+	return ok && suite_others_live(s);
+}
+
+static const unsigned int delays_us[] = { 0, 300, 1000, 3000, 10000, 40000 };
+
+static bool goes(struct suite *s, const struct going_case *t, bool vanishes)
+{
+	if (!suite_controller(s))
+		return false;
+	if (t->form == LIST && s->ctrl->id.msdbd < 2)
+		return suite_skip(s, "this controller takes no lists");
+	for (size_t i = 0; i < sizeof(delays_us) / sizeof(delays_us[0]); i++)
+		if (!goes_once(s, t, delays_us[i], vanishes))
+			return false;
+	return expect_pattern(s);
+}
+
+static bool goes_case(struct suite *s, const void *row)
+{
+	return goes(s, row, false);
+}
+
+static bool vanishes_case(struct suite *s, const void *row)
+{
+	return goes(s, row, true);
+}
+
+void going_cases(struct suite *s)
+{
+	char name[64];
+
+	for (size_t i = 0; i < sizeof(going_rows) / sizeof(going_rows[0]); i++) {
+		snprintf(name, sizeof(name), "goes-under-%s", going_rows[i].name);
+		suite_case(s, name, NOW, goes_case, &going_rows[i]);
+		snprintf(name, sizeof(name), "vanishes-under-%s", going_rows[i].name);
+		suite_case(s, name, NOW, vanishes_case, &going_rows[i]);
+	}
+}
+
+/* ---- taking nothing -----------------------------------------------------------------------------
+ */
+
+#define DEAF_QUEUES 6
+#define DEAF_DEPTH  64
+
+/* Queues with room for the response to Connect and no other; commands until they are full. */
+struct deaf_case {
+	const char *name;
+	uint8_t opcode;
+	enum form form;
+	uint8_t rnr_retries; /* of the target; 7: for ever */
+	uint32_t kato_ms;
+	bool vanishes; /* instead: nothing is acknowledged any more */
+};
+
+static const struct deaf_case deaf_rows[] = {
+	{ "deaf-rnr-0", nvme_cmd_read, ONE_BLOCK, 0, 0, false },
+	{ "deaf-rnr-1", nvme_cmd_read, LARGE, 1, 0, false },
+	{ "deaf-rnr-6-write", nvme_cmd_write, LARGE, 6, 0, false },
+	{ "deaf-for-ever-keep-alive", nvme_cmd_read, LARGE, 7, 1000, false },
+	{ "deaf-for-ever-read", nvme_cmd_read, LARGE, 7, 0, false },
+	{ "deaf-for-ever-write", nvme_cmd_write, LARGE, 7, 0, false },
+	{ "acknowledges-no-write", nvme_cmd_read, LARGE, 7, 0, true },
+	{ "acknowledges-no-read", nvme_cmd_write, LARGE, 7, 0, true },
+};
+
+static bool open_deaf(struct suite *s, const struct deaf_case *t, struct fab_ctrl *ctrl,
+		      uint16_t qid, struct fab_queue *q)
+{
+	struct host_request req = host_default_request(qid, DEAF_DEPTH);
+	struct host_answer answer;
+	struct host_response r;
+	struct capsule c;
+	int err;
+
+	req.data.cntlid = put16(ctrl->cntlid);
+	req.receives = 1;
+	req.rnr_retries = t->rnr_retries;
+	*q = (struct fab_queue){ .qid = qid, .sqsize = DEAF_DEPTH, .next_cid = 1 };
+	err = host_connect(s->fh->host, &req, &q->conn, &answer);
+	if (err)
+		return suite_fail(s, "cannot connect: %s", strerror(-err));
+	fab_connect_init(&c, s->fh, &ctrl->page, ctrl->cntlid, qid, q->sqsize);
+	err = fab_exec(q, &c, &r);
+	return expect_status(s, err, &r, NVME_OK);
+}
+
+/* Large reads and writes by another queue, which want the memory that the deaf ones hold. */
+static bool others_work(struct suite *s)
+{
+	uint32_t nblocks = (uint32_t)(s->ctrl->mdts_len / s->lba_len);
+
+	return suite_controller(s) && suite_transfer(s, nvme_cmd_write, FREE_LBA, nblocks) &&
+	       suite_transfer(s, nvme_cmd_read, FREE_LBA, nblocks);
+}
+
+#define ENOUGH_MS 90000 /* for the target to see that nothing comes of it */
+
+static bool all_gone(struct suite *s, struct fab_queue *q)
+{
+	uint64_t end = host_now_ms() + ENOUGH_MS;
+	unsigned int i = 0;
+
+	while (i < DEAF_QUEUES && host_now_ms() < end) {
+		if (!others_work(s))
+			return false;
+		while (i < DEAF_QUEUES && host_gone(q[i].conn))
+			i++;
+	}
+	return i == DEAF_QUEUES ||
+	       suite_fail(s, "got queue %u of %u alive after %u s, and its memory with it", i + 1,
+			  DEAF_QUEUES, ENOUGH_MS / 1000);
+}
+
+static bool load(struct suite *s, const struct deaf_case *t, struct fab_queue *q)
+{
+	const struct going_case what = { t->name, t->opcode, t->form };
+
+	for (unsigned int i = 0; i < DEAF_DEPTH - 2; i++) {
+		struct capsule c;
+		int err;
+
+		put_command(s, &what, i, &c);
+		err = fab_send(q, &c);
+		if (err == -ENOTCONN && t->rnr_retries < 7) /* already */
+			return true;
+		if (err)
+			return suite_fail(s, "cannot send: %s", strerror(-err));
+	}
+	if (t->vanishes && host_vanish(q->conn))
+		return suite_fail(s, "cannot vanish");
+	return true;
+}
+
+static bool deaf_case(struct suite *s, const void *row)
+{
+	const struct deaf_case *t = row;
+	const struct fab_options o = { .kato_ms = t->kato_ms };
+	struct fab_queue q[DEAF_QUEUES] = { 0 };
+	struct fab_ctrl *ctrl;
+	bool ok = suite_controller(s) && suite_create(s, &o, &ctrl);
+
+	if (!ok)
+		return false;
+	for (uint16_t i = 0; i < DEAF_QUEUES && ok; i++)
+		ok = open_deaf(s, t, ctrl, (uint16_t)(i + 1), &q[i]);
+	for (uint16_t i = 0; i < DEAF_QUEUES && ok; i++)
+		ok = load(s, t, &q[i]);
+	ok = ok && all_gone(s, q);
+	for (unsigned int i = 0; i < DEAF_QUEUES; i++)
+		fab_queue_close(&q[i]);
+	fab_ctrl_destroy(ctrl);
+	return ok && suite_others_live(s);
+}
+
+void deaf_cases(struct suite *s)
+{
+	for (size_t i = 0; i < sizeof(deaf_rows) / sizeof(deaf_rows[0]); i++)
+		suite_case(s, deaf_rows[i].name, NOW, deaf_case, &deaf_rows[i]);
+}
