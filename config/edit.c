@@ -16,7 +16,7 @@
 
 bool config_uuid(const char *text, uint8_t ret[16])
 {
-	return uuid_parse(text, ret);
+	return text_uuid(text, ret);
 }
 
 static int read_back(const char *text, size_t len, struct config **ret, struct config_diag *diag)

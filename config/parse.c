@@ -311,7 +311,7 @@ static int parse_uuid(struct parse *p, const struct slot *t)
 
 	if (config_setting_type(s) != CONFIG_TYPE_STRING)
 		return wrong_type(p, t, s);
-	if (!uuid_parse(config_setting_get_string(s), uuid))
+	if (!text_uuid(config_setting_get_string(s), uuid))
 		return wrong_text(p, t, s, "it is not a UUID");
 	if (memcmp(uuid, nil, sizeof(nil)) == 0)
 		return wrong_text(p, t, s, "it is the nil UUID, which means none");

@@ -119,7 +119,7 @@ static int set_uuid(const struct set *s)
 	static const uint8_t nil[16];
 	uint8_t *uuid = (uint8_t *)s->obj + s->key->off;
 
-	if (!uuid_parse(s->text, uuid))
+	if (!text_uuid(s->text, uuid))
 		return wrong(s, "it is not a UUID");
 	if (memcmp(uuid, nil, sizeof(nil)) == 0)
 		return wrong(s, "it is the nil UUID, which means none");

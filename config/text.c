@@ -33,7 +33,7 @@ static bool is_domain_char(char c)
 	return is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-';
 }
 
-bool uuid_parse(const char *text, uint8_t uuid[16])
+bool text_uuid(const char *text, uint8_t uuid[16])
 {
 	uint8_t value[16];
 
@@ -125,7 +125,7 @@ const char *nqn_wrong(const char *text)
 	uint8_t uuid[16];
 
 	if (strncmp(text, UUID_PREFIX, strlen(UUID_PREFIX)) == 0 &&
-	    !uuid_parse(text + strlen(UUID_PREFIX), uuid))
+	    !text_uuid(text + strlen(UUID_PREFIX), uuid))
 		return "after \":uuid:\" comes no UUID";
 	return NULL;
 }

@@ -48,8 +48,8 @@ const char *group_wrong(const char *text);
 const char *dhchap_key_wrong(const char *text);
 #define CONFIG_DHCHAP_TEXT_MAX 128 /* "DHHC-1:hh:", base64 of 64 + 4 bytes, ":" are 103 */
 
-/** uuid_parse() - 8-4-4-4-12 hexadecimal digits and nothing else. */
-bool uuid_parse(const char *text, uint8_t uuid[16]);
+/** text_uuid() - 8-4-4-4-12 hexadecimal digits and nothing else. */
+bool text_uuid(const char *text, uint8_t uuid[16]);
 
 #define UUID_TEXT_LEN 37 /* with the NUL */
 void uuid_print(const uint8_t uuid[16], char text[UUID_TEXT_LEN]);

@@ -5,6 +5,7 @@
 #include "target/daemon/daemon.h"
 #include "target/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -132,6 +133,7 @@ int control_add_namespace(struct control_call *call)
 		err = describe(call, s, &ns);
 	if (err)
 		return err;
+	assert(ns.device); /* the table says that it is required */
 	if (subsystem_namespace(s, ns.nsid))
 		return control_refuse(call, -EEXIST, "%s has a namespace %u already", s->nqn,
 				      ns.nsid);

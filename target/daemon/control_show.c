@@ -418,11 +418,9 @@ static const char *controller_state(const struct controller *c)
 
 static void put_controller(struct json_object *o, const struct controller *c)
 {
-	uuid_t id;
 	char text[UUID_STR_LEN];
 
-	memcpy(id, c->hostid, sizeof(id));
-	uuid_unparse_lower(id, text);
+	uuid_unparse_lower(c->hostid, text);
 	put_number(o, "controller", c->cntlid);
 	put_text(o, "subsystem", c->subsys->nqn);
 	put_text(o, "type", c->subsys->discovery ? "discovery" : "I/O");
