@@ -286,5 +286,5 @@ __attribute__((constructor)) static void begin(void)
 __attribute__((destructor)) static void end(void)
 {
 	if (fault.report_fd >= 0)
-		report("counted", NULL, fault_disarm(), NULL);
+		report("ended after", NULL, fault_disarm(), NULL);
 }
