@@ -155,12 +155,12 @@ struct deaf_case {
 };
 
 static const struct deaf_case deaf_rows[] = {
-	{ "deaf-rnr-0", nvme_cmd_read, ONE_BLOCK, 0, 0, false },
-	{ "deaf-rnr-1", nvme_cmd_read, LARGE, 1, 0, false },
-	{ "deaf-rnr-6-write", nvme_cmd_write, LARGE, 6, 0, false },
-	{ "deaf-for-ever-keep-alive", nvme_cmd_read, LARGE, 7, 1000, false },
-	{ "deaf-for-ever-read", nvme_cmd_read, LARGE, 7, 0, false },
-	{ "deaf-for-ever-write", nvme_cmd_write, LARGE, 7, 0, false },
+	{ "rnr-0", nvme_cmd_read, ONE_BLOCK, 0, 0, false },
+	{ "rnr-1", nvme_cmd_read, LARGE, 1, 0, false },
+	{ "rnr-6-write", nvme_cmd_write, LARGE, 6, 0, false },
+	{ "for-ever-keep-alive", nvme_cmd_read, LARGE, 7, 1000, false },
+	{ "for-ever-read", nvme_cmd_read, LARGE, 7, 0, false },
+	{ "for-ever-write", nvme_cmd_write, LARGE, 7, 0, false },
 	{ "acknowledges-no-write", nvme_cmd_read, LARGE, 7, 0, true },
 	{ "acknowledges-no-read", nvme_cmd_write, LARGE, 7, 0, true },
 };

@@ -521,6 +521,5 @@ void hostile_cases(struct suite *s)
 	suite_case(s, "one-cid", NOW, one_cid, NULL);
 	for (size_t i = 0; i < sizeof(crowd_rows) / sizeof(crowd_rows[0]); i++)
 		suite_case(s, crowd_rows[i].name, NOW, crowd_case, &crowd_rows[i]);
-	deaf_cases(s);
 	going_cases(s);
 }

@@ -535,16 +535,6 @@ static bool unregistered_case(struct suite *s, const void *row)
 	return clean(s) && ok;
 }
 
-static void unregistered_cases(struct suite *s)
-{
-	static const uint8_t opcodes[] = { nvme_cmd_resv_register, nvme_cmd_resv_acquire,
-					   nvme_cmd_resv_release };
-
-	suite_case(s, "unregistered-registers", NOW, unregistered_case, &opcodes[0]);
-	suite_case(s, "unregistered-acquires", NOW, unregistered_case, &opcodes[1]);
-	suite_case(s, "unregistered-releases", NOW, unregistered_case, &opcodes[2]);
-}
-
 void resv_cases(struct suite *s)
 {
 	for (size_t i = 0; i < sizeof(script_rows) / sizeof(script_rows[0]); i++)
@@ -555,6 +545,16 @@ void resv_cases(struct suite *s)
 	suite_case(s, "nobody", NOW, nobody_reserves, NULL);
 	suite_case(s, "preempted-is-told", NOW, preempted_is_told, NULL);
 	suite_case(s, "persistence", NOW, persistence, NULL);
-	unregistered_cases(s);
+	party_close(&other);
+}
+
+void unregistered_cases(struct suite *s)
+{
+	static const uint8_t opcodes[] = { nvme_cmd_resv_register, nvme_cmd_resv_acquire,
+					   nvme_cmd_resv_release };
+
+	suite_case(s, "registers", NOW, unregistered_case, &opcodes[0]);
+	suite_case(s, "acquires", NOW, unregistered_case, &opcodes[1]);
+	suite_case(s, "releases", NOW, unregistered_case, &opcodes[2]);
 	party_close(&other);
 }

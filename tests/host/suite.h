@@ -193,8 +193,9 @@ void aer_cases(struct suite *s);
 void abort_cases(struct suite *s);
 void resv_cases(struct suite *s);
 void hostile_cases(struct suite *s);
-void deaf_cases(struct suite *s); /* part of hostile_cases() */
-void going_cases(struct suite *s);
+void going_cases(struct suite *s); /* part of hostile_cases() */
+void deaf_cases(struct suite *s);
+void unregistered_cases(struct suite *s);
 void stale_cases(struct suite *s);
 void stale_media_cases(struct suite *s);
 void protect_cases(struct suite *s);
