@@ -384,7 +384,7 @@ static bool piece_case(struct suite *s, const void *row)
 		return false;
 	if (s->ctrl->id.msdbd < 4)
 		return suite_skip(s, "this controller takes no lists");
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 2; i++) {
 		struct capsule c;
 		struct host_response r;
 		int err;
