@@ -20,6 +20,7 @@ int control_config(struct control_call *call)
 	char *text = NULL;
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
+	struct json_object *value;
 	bool complete;
 
 	if (!out)
@@ -29,7 +30,8 @@ int control_config(struct control_call *call)
 	complete &= fclose(out) == 0;
 	if (complete) {
 		call->result = json_object_new_object();
-		put_text(call->result, "config", text);
+		value = json_object_new_string(text); /* with its newlines: not put_text() */
+		complete = value && put_value(call->result, "config", value);
 	}
 	free(text);
 	return complete ? 0 : -ENOMEM;
