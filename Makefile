@@ -1,7 +1,7 @@
 # nvmf-p2pd. One non-recursive makefile; everything built lies under O.
 #
 #   make                          the daemon, its control program and the unit tests
-#   make check-unit               run the unit tests
+#   make check-unit               run the unit tests; UNITS="io sgl": these
 #   make SAN=address,undefined    a sanitized build (SAN=thread too), in its own folder
 #   make lint                     format, static analysis, include order, scripts
 #   make install PREFIX= DESTDIR=
@@ -61,7 +61,7 @@ MAIN       := target/daemon/main.c
 CTL_MAIN   := target/ctl/main.c
 SRCS       := $(filter-out $(MAIN) $(CTL_MAIN),$(wildcard $(ROOMS:%=%/*.c)))
 HDRS       := $(wildcard $(ROOMS:%=%/*.h))
-UNIT_SRCS  := $(wildcard tests/unit/test_*.c)
+UNIT_SRCS  := $(if $(UNITS),$(UNITS:%=tests/unit/test_%.c),$(wildcard tests/unit/test_*.c))
 HOST_SRCS  := $(wildcard tests/host/*.c)
 STAMP_SRCS := $(wildcard tests/stamp/*.c)
 FUZZ_SRCS  := $(wildcard tests/fuzz/fuzz_*.c)
@@ -133,7 +133,7 @@ $(O)/tests/headers.ok: $(HDRS) $(O)/flags
 -include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(CTL_MAIN:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(FUZZ_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d) $(STAMP_SRCS:%.c=$(O)/%.d)
 
 # ---- checks --------------------------------------------------------------------------------
-check-unit: all
+check-unit: $(if $(SAN),$(UNIT_BINS),all)
 	$(Q)tests/unit/run $(UNIT_BINS)
 
 fuzz-targets: $(FUZZ_BINS)
