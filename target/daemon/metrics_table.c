@@ -52,7 +52,7 @@ const struct metric metric_table[] = {
 	HISTOGRAM("namespace_latency_seconds", NS ", direction", collect_ns_latency,
 		  "Time from a command's arrival until its response is handed to the RNIC, of commands with payload that were done."),
 	GAUGE("namespace_in_flight_commands", NS, collect_ns_in_flight,
-	      "Queue depth: commands of any kind that are being executed."),
+	      "Queue depth: commands of any kind that are being executed; on a queue without work, the last answers count for up to 15 s."),
 	COUNTER("namespace_reservation_conflicts_total", NS, collect_ns_resv_conflicts,
 		"Commands refused because another host holds a reservation."),
 	GAUGE("namespace_size_bytes", NS, collect_ns_size,
