@@ -435,7 +435,7 @@ static int open_first(struct block *b, const char **ret_why)
  * flight on the old one keeps that and ends. */
 static int block_reopen(struct backend *b, const char **ret_why)
 {
-	struct block *old = block_of(b), now = { .path = old->path };
+	struct block *old = block_of(b), now = { .path = old->path, .backend.info.fd = -1 };
 	int err;
 
 	if (b->info.fd < 0)

@@ -720,6 +720,23 @@ START_TEST(hosts_come_and_go_while_others_do_io)
 }
 END_TEST
 
+/* It closed descriptor 0, whatever that was: a CMB's, after the first time. */
+START_TEST(device_that_is_away_is_looked_for_without_harm)
+{
+	struct backend *b = target->subsystems[1]->namespaces[0]->backend;
+	const char *why;
+
+	ck_assert_int_eq(dup2(b->info.fd, 0), 0);
+	ck_assert_int_eq(rename(path, "/var/tmp/nvmf-p2pd-test-away"), 0);
+	ck_assert_int_eq(b->ops->reopen(b, &why), -ENOENT);
+	ck_assert_int_ge(fcntl(0, F_GETFD), 0);
+	ck_assert_int_ge(fcntl(b->info.fd, F_GETFD), 0);
+	ck_assert_int_eq(rename("/var/tmp/nvmf-p2pd-test-away", path), 0);
+	ck_assert_int_eq(b->ops->reopen(b, &why), 0);
+	ck_assert_int_ge(fcntl(0, F_GETFD), 0);
+}
+END_TEST
+
 #define NROWS(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
 
 static void add_tests(Suite *s, const char *name, void (*fixture)(void))
@@ -747,6 +764,7 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, namespaces_are_found_by_number_with_gaps_and_without);
 	tcase_add_test(tc, io_that_failed_in_a_cmb_is_done_again_in_host_memory);
 	tcase_add_test(tc, device_that_shrank_is_an_error_and_not_a_hang);
+	tcase_add_test(tc, device_that_is_away_is_looked_for_without_harm);
 	suite_add_tcase(s, tc);
 }
 
