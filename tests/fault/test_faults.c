@@ -903,15 +903,16 @@ static bool run_once(const struct scenario *s, uint64_t at, uint64_t in_a_row)
 
 static void run_scenario(const struct scenario *s)
 {
-	uint64_t at = 0;
+	/* each 11th call of the one that has most, if time is short */
+	uint64_t at = 0, step = getenv("FAULT_SHORT") && strcmp(s->name, "control") == 0 ? 11 : 1;
 
 	scenario_name = s->name;
 	(void)run_once(s, UINT64_MAX, 1); /* what libraries make once and keep */
 	for (uint64_t in_a_row = 1; in_a_row <= IN_A_ROW; in_a_row += IN_A_ROW - 1)
-		for (at = 1; run_once(s, at, in_a_row); at++)
+		for (at = 1; run_once(s, at, in_a_row); at += step)
 			ck_assert(at < CALLS_MAX);
 	printf("ok  %-20s %5llu calls failed, each alone and with the next %d\n", s->name,
-	       (unsigned long long)at - 1, IN_A_ROW - 1);
+	       (unsigned long long)((at - 1) / step), IN_A_ROW - 1);
 	fflush(stdout);
 }
 
