@@ -133,7 +133,7 @@ $(O)/tests/headers.ok: $(HDRS) $(O)/flags
 -include $(OBJS:.o=.d) $(MAIN:%.c=$(O)/%.d) $(CTL_MAIN:%.c=$(O)/%.d) $(UNIT_BINS:=.d) $(BENCH_BINS:=.d) $(FUZZ_BINS:=.d) $(HOST_SRCS:%.c=$(O)/%.d) $(STAMP_SRCS:%.c=$(O)/%.d)
 
 # ---- checks --------------------------------------------------------------------------------
-check-unit: $(if $(SAN),$(UNIT_BINS),all)
+check-unit: $(if $(SAN),$(UNIT_BINS) $(O)/nvmf-p2pd $(O)/nvmf-p2pctl,all)
 	$(Q)tests/unit/run $(UNIT_BINS)
 
 fuzz-targets: $(FUZZ_BINS)

@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -93,16 +92,10 @@ void passthru_submit(struct passthru *p, struct nvmf_req *req)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Signals are the control thread's. */
 static int start_worker(struct passthru *p)
 {
-	sigset_t all, before;
-	int err;
+	int err = thread_create(&p->worker, work, p);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = -pthread_create(&p->worker, NULL, work, p);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	p->has_worker = err == 0;
 	return err;
 }

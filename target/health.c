@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libnvme.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -55,19 +54,6 @@ static void *run_job(void *arg)
 	return NULL;
 }
 
-/* Signals are the control thread's. */
-static int start_thread(struct health_job *job)
-{
-	sigset_t all, before;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&job->thread, NULL, run_job, job);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -err;
-}
-
 static void ask(struct namespace *ns)
 {
 	struct health_desk *desk = &ns->target->health;
@@ -85,7 +71,7 @@ static void ask(struct namespace *ns)
 	job->target = ns->target;
 	job->ns = ns;
 	job->fd = fcntl(info->fd, F_DUPFD_CLOEXEC, 0);
-	if (job->fd < 0 || start_thread(job)) {
+	if (job->fd < 0 || thread_create(&job->thread, run_job, job)) {
 		if (job->fd >= 0)
 			close(job->fd);
 		free(job);

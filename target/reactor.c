@@ -448,17 +448,22 @@ static void *run_thread(void *arg)
 	return NULL;
 }
 
-/* Signals are the control thread's. */
-static int start_thread(struct reactor *r)
+int thread_create(pthread_t *ret_thread, void *(*run)(void *arg), void *arg)
 {
 	sigset_t all, before;
+	int err;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-
-	int err = -pthread_create(&r->thread, NULL, run_thread, r);
-
+	err = -pthread_create(ret_thread, NULL, run, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
+}
+
+static int start_thread(struct reactor *r)
+{
+	int err = thread_create(&r->thread, run_thread, r);
+
 	if (err)
 		return err;
 	while (sem_wait(&r->started) < 0)

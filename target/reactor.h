@@ -127,6 +127,11 @@ struct reactors {
 	unsigned int n;
 };
 
+/** thread_create() - pthread_create(), joinable, without signals: those are the control thread's.
+ * Return: 0 or negative errno. */
+__attribute__((warn_unused_result)) int thread_create(pthread_t *ret_thread,
+						      void *(*run)(void *arg), void *arg);
+
 /** reactor_create() - make it and, but for reactor 0, start its thread. Reactor 0 belongs to the
  * calling thread, which runs its loop. Control thread. Return: 0 or negative errno. */
 __attribute__((warn_unused_result)) int reactor_create(const struct reactor_opts *opts,

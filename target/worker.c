@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -57,19 +56,6 @@ static void *run_thread(void *arg)
 	return NULL;
 }
 
-/* Signals are the control thread's. */
-static int start_thread(struct worker *w)
-{
-	sigset_t all, before;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = -pthread_create(&w->thread, NULL, run_thread, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return err;
-}
-
 int worker_create(struct reactor *control, struct worker **ret_worker)
 {
 	struct worker *w = calloc(1, sizeof(*w));
@@ -82,7 +68,7 @@ int worker_create(struct reactor *control, struct worker **ret_worker)
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->more, NULL);
 	pthread_cond_init(&w->idle, NULL);
-	err = start_thread(w);
+	err = thread_create(&w->thread, run_thread, w);
 	if (err) {
 		pthread_cond_destroy(&w->more);
 		pthread_cond_destroy(&w->idle);

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -148,16 +147,10 @@ static void *run_thread(void *arg)
 	return NULL;
 }
 
-/* Signals are the control thread's. */
 static int start_thread(struct watchdog *w)
 {
-	sigset_t all, before;
-	int err;
+	int err = thread_create(&w->thread, run_thread, w);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = -pthread_create(&w->thread, NULL, run_thread, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	w->started = !err;
 	return err;
 }
