@@ -180,7 +180,7 @@ install: install-daemon install-tool install-system
 install-daemon: $(O)/nvmf-p2pd
 	$(INSTALL) -d $(DESTDIR)$(SYSCONFDIR)/nvmf-p2pd/exports.d
 	$(INSTALL) -D -m 0755 -t $(DESTDIR)$(SBINDIR) $(O)/nvmf-p2pd
-	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(DOCDIR) README.md config/example.conf $(wildcard docs/*.md)
+	$(INSTALL) -D -m 0644 -t $(DESTDIR)$(DOCDIR) README.md config/example.conf $(wildcard docs/*.md docs/*.json docs/*.yml)
 	$(call install-each,$(LIBDIR)/systemd/catalog,$(wildcard systemd/*.catalog))
 	$(call install-each,$(MANDIR)/man5,$(filter %.5,$(MANPAGES)))
 	$(call install-each,$(MANDIR)/man8,$(filter-out $(TOOL_PAGES),$(filter %.8,$(MANPAGES))))
