@@ -95,6 +95,7 @@ static struct subsystem subsys = {
 	.conf = &subsys_conf, .nqn = NQN, .namespaces = nss, .nnamespaces = 1
 };
 static struct subsystem *subsystems[] = { &subsys };
+static struct ana_port port = { .port_id = 1 }; /* all groups are optimized */
 static struct ns_map *map;
 static struct reactor *control;
 static struct reactors reactors;
@@ -295,7 +296,9 @@ int main(int argc, char **argv)
 	reactors.r[0] = control;
 	reactors.n = 1;
 	ns.subsys = &subsys;
-	map = ns_map_create(&(struct controller){ .subsys = &subsys });
+	ns.ana_group = 1;
+	LIST_INSERT_HEAD(&subsys.ana, &port, entry);
+	map = ns_map_create(&(struct controller){ .subsys = &subsys, .port_id = 1 });
 	if (!map)
 		return 1;
 	for (int i = 0; i < 2; i++)
