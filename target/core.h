@@ -315,6 +315,9 @@ uint32_t events_supported(const struct controller *c);
 /* ---- namespaces: namespace.c, ns_map.c ----------------------------------------------------------
  */
 
+#define FOR_EACH_SUBSYSTEM(t, s)                                                                   \
+	for (size_t i_##s = 0; i_##s < (t)->nsubsystems && ((s) = (t)->subsystems[i_##s]); i_##s++)
+
 #define FOR_EACH_NAMESPACE(s, ns)                                                                  \
 	for (size_t i_##ns = 0; i_##ns < (s)->nnamespaces && ((ns) = (s)->namespaces[i_##ns]);     \
 	     i_##ns++)

@@ -9,9 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FOR_EACH_SUBSYSTEM(t, s)                                                                   \
-	for (size_t i_##s = 0; i_##s < (t)->nsubsystems && ((s) = (t)->subsystems[i_##s]); i_##s++)
-
 static bool is_named(const char *wanted, const char *name)
 {
 	return !wanted || strcmp(wanted, name) == 0;

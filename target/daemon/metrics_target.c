@@ -7,10 +7,6 @@
 
 #include <string.h>
 
-#define FOR_EACH_SUBSYSTEM(d, s)                                                                   \
-	for (size_t i_##s = 0;                                                                     \
-	     i_##s < (d)->target->nsubsystems && ((s) = (d)->target->subsystems[i_##s]); i_##s++)
-
 static const char *const directions[] = { [DATA_H2C] = "write", [DATA_C2H] = "read" };
 
 /* ---- namespaces --------------------------------------------------------------------------------
@@ -23,7 +19,7 @@ static void each_namespace(struct metric_out *out, const struct daemon *d,
 	const struct subsystem *s;
 	const struct namespace *ns;
 
-	FOR_EACH_SUBSYSTEM(d, s)
+	FOR_EACH_SUBSYSTEM(d->target, s)
 	FOR_EACH_NAMESPACE (s, ns)
 		metric_count(out,
 			     METRIC_LABELS({ "subsystem", s->nqn },
@@ -44,7 +40,7 @@ static void each_direction(struct metric_out *out, const struct daemon *d,
 	const struct subsystem *s;
 	const struct namespace *ns;
 
-	FOR_EACH_SUBSYSTEM(d, s)
+	FOR_EACH_SUBSYSTEM(d->target, s)
 	FOR_EACH_NAMESPACE (s, ns)
 		for (enum data_dir dir = DATA_H2C; dir <= DATA_C2H; dir++) {
 			struct metric_number nsid = metric_number(ns->nsid);
@@ -189,7 +185,7 @@ void collect_ns_info(struct metric_out *out, const struct daemon *d)
 	const struct subsystem *s;
 	const struct namespace *ns;
 
-	FOR_EACH_SUBSYSTEM(d, s)
+	FOR_EACH_SUBSYSTEM(d->target, s)
 	FOR_EACH_NAMESPACE (s, ns)
 		metric_count(out,
 			     METRIC_LABELS({ "subsystem", s->nqn },
@@ -230,7 +226,7 @@ void collect_ana_state(struct metric_out *out, const struct daemon *d)
 {
 	const struct subsystem *s;
 
-	FOR_EACH_SUBSYSTEM(d, s)
+	FOR_EACH_SUBSYSTEM(d->target, s)
 	for (uint32_t group = 1; group <= ANA_GROUP_MAX; group++) {
 		const struct ana_port *p;
 
@@ -362,7 +358,7 @@ void collect_controllers(struct metric_out *out, const struct daemon *d)
 	const struct controller *c;
 	const struct subsystem *s;
 
-	FOR_EACH_SUBSYSTEM(d, s)
+	FOR_EACH_SUBSYSTEM(d->target, s)
 	{
 		uint64_t n = 0;
 
@@ -376,7 +372,7 @@ void collect_controllers_created(struct metric_out *out, const struct daemon *d)
 {
 	const struct subsystem *s;
 
-	FOR_EACH_SUBSYSTEM(d, s)
+	FOR_EACH_SUBSYSTEM(d->target, s)
 	metric_count(out, METRIC_LABELS({ "subsystem", s->nqn }), s->ncreated);
 }
 
@@ -395,7 +391,7 @@ void collect_io_queues(struct metric_out *out, const struct daemon *d)
 	const struct controller *c;
 	const struct subsystem *s;
 
-	FOR_EACH_SUBSYSTEM(d, s)
+	FOR_EACH_SUBSYSTEM(d->target, s)
 	{
 		uint64_t n = 0;
 
@@ -435,7 +431,7 @@ static void each_host(struct metric_out *out, const struct daemon *d,
 	const struct subsystem *s;
 	unsigned int nhosts = 0;
 
-	FOR_EACH_SUBSYSTEM(d, s)
+	FOR_EACH_SUBSYSTEM(d->target, s)
 	LIST_FOREACH (c, &s->controllers, entry)
 		add_to_host(hosts, &nhosts, c->hostnqn, value(c));
 	for (unsigned int i = 0; i < nhosts; i++)

@@ -306,6 +306,25 @@ static void turn(void)
 		ev_run(loop(), EVRUN_NOWAIT);
 }
 
+static inline void keep(struct backend *b, struct nvmf_req *req, uint64_t offset, bool fua)
+{
+	(void)b;
+	(void)req;
+	(void)offset;
+	(void)fua;
+}
+
+/* From now on reads and writes of namespace 1 do not end, unless the test completes them. */
+static inline void hold_io(void)
+{
+	static struct backend_ops held_ops;
+	struct namespace *ns = subsystem_namespace(target->subsystems[1], 1);
+
+	held_ops = *ns->backend->ops;
+	held_ops.rw = keep;
+	ns->backend->ops = &held_ops;
+}
+
 /* Everything that comes until nothing does any more; *@ret_closed: and then the end. */
 static const char *receive(int fd, bool *ret_closed)
 {

@@ -311,25 +311,12 @@ END_TEST
 /* ---- answers that come later -----------------------------------------------------------------
  */
 
-static void hold(struct backend *b, struct nvmf_req *req, uint64_t offset, bool fua)
-{
-	(void)b;
-	(void)req;
-	(void)offset;
-	(void)fua;
-}
-
-static struct backend_ops held_ops;
-
 /* A read that does not end, so that access through the port does not. */
 static void start_endless_read(struct nvmf_queue **admin, struct nvmf_queue **q, struct exchange *x)
 {
-	struct namespace *ns = subsystem_namespace(target->subsystems[1], 1);
 	uint16_t cntlid;
 
-	held_ops = *ns->backend->ops;
-	held_ops.rw = hold;
-	ns->backend->ops = &held_ops;
+	hold_io();
 	*admin = open_enabled(&cntlid);
 	*q = open_io(cntlid);
 	*x = (struct exchange){ .sqe = { .opcode = 2, .flags = SQE_PSDT_SGL, .nsid = put32(1) } };
