@@ -5,14 +5,15 @@
  * no library, come here first. They are counted, and one of them fails as it may in life. Which
  * one: fault_arm(), or, for a daemon, the environment when it starts:
  *
- *      FAULT_AT=N           the N-th call fails; 0 or unset: none, they are only counted
- *      FAULT_COUNT=N        and the N-1 calls after it too (1)
- *      FAULT_KINDS=A,B      only calls of these kinds are counted: memory, map, descriptor, files,
- *                           threads, uring, verbs, posts, crypto, json (all)
- *      FAULT_REPORT=FILE    one line to FILE at each injection and at exit (standard error)
+ *      FAULT_AT=N           the N-th call fails; 0: none, they are only counted
+ *      FAULT_AT=new         the first one fails that is made from where none has failed yet, which
+ * is told by three return addresses; FAULT_TRIED=FILE remembers it FAULT_COUNT=N        and the N-1
+ * calls after it too (1) FAULT_KINDS=A,B      only calls of these kinds are counted: memory, map,
+ * descriptor, files, threads, uring, verbs, posts, crypto, json, http, nvme (all) FAULT_REPORT=FILE
+ * one line to FILE at each injection and at exit (standard error)
  *
  * SIGRTMIN with a value N (kill -s RTMIN -q N) reports how many calls were counted, and starts
- * again with that N.
+ * again with that N; 2147483647 is "new".
  *
  * Any thread.
  */
