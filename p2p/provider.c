@@ -56,10 +56,14 @@ int p2p_move_pages(uint8_t *from, uint8_t *to, size_t len, bool keep)
 
 	int err = -errno;
 
-	/* EEXIST says that there is no hole: mremap failed before it unmapped the target */
+	/*
+	 * EEXIST says that there is no hole: mremap failed before it unmapped the target. Where the
+	 * kernel allows no more mappings it does not look; msync then does, which finds holes
+	 * (ENOMEM) and needs no mapping.
+	 */
 	if (mmap(to, len, PROT_NONE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != to &&
-	    errno != EEXIST)
+	    errno != EEXIST && msync(to, len, MS_ASYNC) < 0)
 		abort();
 	return err;
 }

@@ -101,16 +101,23 @@ void staging_destroy(struct staging *st)
 	free(st);
 }
 
+/* Without memory for it now, the provider is not used until it is proved again. */
+static struct slot_cache *need_cache(struct staging *st, struct provider *p)
+{
+	struct slot_cache **c = &st->cmb[p->index];
+
+	if (st->odp && !*c && slot_cache_create(st->domain, st->odp, p, c))
+		*c = NULL;
+	return *c;
+}
+
 void staging_provider_added(struct staging *st, const struct topology *topo, unsigned int index)
 {
 	struct provider *p = st->set->provider[index];
 
 	if (topo)
 		topology_path(topo, p->name, &st->client, &st->path[index]);
-	/* without memory for it, the provider is not used */
-	if (st->odp && !st->cmb[index] &&
-	    slot_cache_create(st->domain, st->odp, p, &st->cmb[index]))
-		st->cmb[index] = NULL;
+	(void)need_cache(st, p);
 }
 
 void staging_provider_lost(struct staging *st, unsigned int index)
@@ -124,8 +131,10 @@ const struct proof *staging_prove(struct staging *st, struct provider *p, enum i
 
 	if (p->state != PROVIDER_ACTIVE)
 		return proof;
-	if (st->cmb[p->index])
+	if (need_cache(st, p))
 		proof_rnic(st->cmb[p->index], st->port_num, mtu, &now);
+	else if (st->odp)
+		now = (struct proof){ .verdict = PROOF_UNKNOWN, .why = "no memory for its slots" };
 	else
 		snprintf(now.why, sizeof(now.why), "%s", st->why_no_odp);
 	if (now.verdict != PROOF_UNKNOWN || proof->verdict == PROOF_UNKNOWN)

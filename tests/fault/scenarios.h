@@ -3,7 +3,18 @@
 #ifndef TESTS_FAULT_SCENARIOS_H
 #define TESTS_FAULT_SCENARIOS_H
 
+/* scenario_auth.c */
 void auth_faulty(void);
 void auth_verify(void);
+
+/* scenario_p2p.c */
+void p2p_prepare(void);
+void p2p_faulty(void);
+void p2p_verify(void);
+void p2p_finish(void);
+void follow_faulty(void);
+void follow_verify(void);
+void hotplug_faulty(void);
+void hotplug_verify(void);
 
 #endif

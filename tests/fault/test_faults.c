@@ -880,6 +880,9 @@ static const struct scenario {
 	{ "control", control_prepare, control_faulty, control_verify, control_finish },
 	{ "auth", nothing_to_do, auth_faulty, auth_verify, nothing_to_do },
 	{ "config", nothing_to_do, config_faulty, nothing_to_do, nothing_to_do },
+	{ "p2p", p2p_prepare, p2p_faulty, p2p_verify, p2p_finish },
+	{ "p2p, a reactor's", p2p_prepare, follow_faulty, follow_verify, p2p_finish },
+	{ "hotplug", nothing_to_do, hotplug_faulty, hotplug_verify, nothing_to_do },
 };
 
 /* Return: did the call @at come? */
