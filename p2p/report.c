@@ -8,6 +8,7 @@
  */
 struct report {
 	struct json_object *rows;
+	bool lacks; /* a row, for which there was no memory */
 };
 
 struct report *report_create(void)
@@ -24,12 +25,18 @@ struct report *report_create(void)
 	return r;
 }
 
-static void add_text(struct json_object *row, const char *key, const char *text)
+/* Takes @value. Return: false: no memory. */
+static bool add(struct json_object *row, const char *key, struct json_object *value)
 {
-	struct json_object *value = json_object_new_string(text);
+	if (value && json_object_object_add(row, key, value) == 0)
+		return true;
+	json_object_put(value);
+	return false;
+}
 
-	if (json_object_object_add(row, key, value))
-		json_object_put(value);
+static bool add_text(struct json_object *row, const char *key, const char *text)
+{
+	return add(row, key, json_object_new_string(text));
 }
 
 static const char *reason(const struct report_row *row)
@@ -44,22 +51,23 @@ void report_add(struct report *r, const struct report_row *row)
 		[PROVIDER_LOST] = "lost",
 		[PROVIDER_GONE] = "gone",
 	};
-	struct json_object *o = json_object_new_object(), *distance;
+	struct json_object *o = json_object_new_object();
 
-	if (!o)
+	if (o && add_text(o, "provider", row->provider) &&
+	    add_text(o, "state", states[row->state]) && add_text(o, "client", row->client) &&
+	    add_text(o, "operation", row->operation) &&
+	    add_text(o, "type", p2p_map_name(row->path->map)) &&
+	    add(o, "distance", json_object_new_int((int)row->path->distance)) &&
+	    add_text(o, "proof", proof_verdict_name(row->proof->verdict)) &&
+	    add_text(o, "reason", reason(row)) && json_object_array_add(r->rows, o) == 0)
 		return;
-	add_text(o, "provider", row->provider);
-	add_text(o, "state", states[row->state]);
-	add_text(o, "client", row->client);
-	add_text(o, "operation", row->operation);
-	add_text(o, "type", p2p_map_name(row->path->map));
-	distance = json_object_new_int((int)row->path->distance);
-	if (json_object_object_add(o, "distance", distance))
-		json_object_put(distance);
-	add_text(o, "proof", proof_verdict_name(row->proof->verdict));
-	add_text(o, "reason", reason(row));
-	if (json_object_array_add(r->rows, o))
-		json_object_put(o);
+	json_object_put(o);
+	r->lacks = true;
+}
+
+bool report_is_whole(const struct report *r)
+{
+	return !r->lacks;
 }
 
 static const char *text_of(struct json_object *row, const char *key)
@@ -104,13 +112,18 @@ static void print_table(const struct report *r, FILE *out)
 
 void report_print(const struct report *r, bool json, FILE *out)
 {
+	const char *text = NULL;
+
 	if (json)
-		fprintf(out, "%s\n",
-			json_object_to_json_string_ext(
-				r->rows, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-						 JSON_C_TO_STRING_NOSLASHESCAPE));
-	else
+		text = json_object_to_json_string_ext(
+			r->rows, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+					 JSON_C_TO_STRING_NOSLASHESCAPE);
+	if (text)
+		fprintf(out, "%s\n", text);
+	else if (!json)
 		print_table(r, out);
+	if (r->lacks || (json && !text))
+		fprintf(stderr, "the table is not whole: no memory\n");
 	fflush(out);
 }
 

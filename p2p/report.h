@@ -25,10 +25,14 @@ struct report_row {
 /** report_create() - an empty table, or NULL on no memory. */
 struct report *report_create(void);
 
-/** report_add() - append a copy of @row. */
+/** report_add() - append a copy of @row; without memory the report is not whole from then on. */
 void report_add(struct report *r, const struct report_row *row);
 
-/** report_print() - to @out; as a JSON array of objects if @json. */
+/** report_is_whole() - no row is left out. */
+bool report_is_whole(const struct report *r);
+
+/** report_print() - to @out; as a JSON array of objects if @json. If it is not whole, standard
+ * error says so. */
 void report_print(const struct report *r, bool json, FILE *out);
 
 /** report_nrows() - how many there are. */

@@ -133,13 +133,17 @@ static void put_staged(struct json_object *o, const struct target *t)
 static int put_pairs(struct json_object *o, const struct daemon *d)
 {
 	struct report *report = report_create();
+	int err = -ENOMEM;
 
 	if (!report)
-		return -ENOMEM;
+		return err;
 	daemon_report(d, report);
-	(void)put_value(o, "paths", json_object_get(report_rows(report)));
+	if (report_is_whole(report)) {
+		(void)put_value(o, "paths", json_object_get(report_rows(report)));
+		err = 0;
+	}
 	report_destroy(report);
-	return 0;
+	return err;
 }
 
 int control_p2p(struct control_call *call)

@@ -83,15 +83,19 @@ double metrics_build_seconds(const struct metrics *m)
 /* ---- answers -----------------------------------------------------------------------------------
  */
 
-/* One answer a connection: so the deadline is about that alone, and no idle one takes a place. */
+/* One answer a connection: so the deadline is about that alone, and no idle one takes a place. A
+ * @body that must be freed is in any case. */
 static struct MHD_Response *response(const char *body, size_t len, enum MHD_ResponseMemoryMode mode,
 				     const char *type)
 {
 	struct MHD_Response *r =
 		MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, mode);
 
-	if (!r)
+	if (!r) {
+		if (mode == MHD_RESPMEM_MUST_FREE)
+			free((void *)(uintptr_t)body);
 		return NULL;
+	}
 	if (MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type) != MHD_YES ||
 	    MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close") != MHD_YES) {
 		MHD_destroy_response(r);
@@ -102,22 +106,20 @@ static struct MHD_Response *response(const char *body, size_t len, enum MHD_Resp
 
 static struct MHD_Response *build(const struct metrics *m)
 {
-	struct MHD_Response *r;
 	char *text = NULL;
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
+	int err;
 
 	if (!out)
 		return NULL;
-	metrics_print(metric_table, metric_table_len, m->daemon, out);
-	if (ferror(out) | fclose(out)) {
+	err = metrics_print(metric_table, metric_table_len, m->daemon, out);
+	if (ferror(out) | fclose(out) | err) {
 		free(text);
 		return NULL;
 	}
-	r = response(text, len, MHD_RESPMEM_MUST_FREE, "text/plain; version=0.0.4; charset=utf-8");
-	if (!r)
-		free(text);
-	return r;
+	return response(text, len, MHD_RESPMEM_MUST_FREE,
+			"text/plain; version=0.0.4; charset=utf-8");
 }
 
 /* The text, made anew if it is not fresh any more. Return: NULL: no memory. */
@@ -275,8 +277,8 @@ static int open_socket(const char *address)
 	fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if ((addr.ss_family == AF_INET6 &&
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    (addr.ss_family == AF_INET6 &&
 	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one))) ||
 	    bind(fd, (struct sockaddr *)&addr, len) || listen(fd, BACKLOG)) {
 		err = -errno;

@@ -5,6 +5,7 @@
 #include "target/daemon/metrics.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -117,10 +118,12 @@ void collect_open_fds(struct metric_out *out, const struct daemon *d)
 	(void)d;
 	if (!dir)
 		return;
+	errno = 0;
 	while ((entry = readdir(dir)))
 		n += entry->d_name[0] != '.';
+	if (errno == 0)
+		metric_count(out, METRIC_NO_LABELS, n - 1); /* without the folder's own */
 	closedir(dir);
-	metric_count(out, METRIC_NO_LABELS, n - 1); /* without the folder's own */
 }
 
 void collect_max_fds(struct metric_out *out, const struct daemon *d)

@@ -3,6 +3,7 @@
 #include "config/config.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 struct metric_out {
 	FILE *file;
 	const struct metric *family;
+	bool lacks; /* a sample, for which there was no memory */
 };
 
 struct metric_number metric_number(uint64_t value)
@@ -140,10 +142,19 @@ void metric_latencies(struct metric_out *out, const struct metric_label *labels,
 
 	if (stream) {
 		print_labels(stream, labels);
-		if (fclose(stream) == 0)
-			print_parts(out, text, a);
+		if (fclose(stream))
+			stream = NULL;
 	}
+	if (stream)
+		print_parts(out, text, a);
+	else
+		metric_lacks(out);
 	free(text);
+}
+
+void metric_lacks(struct metric_out *out)
+{
+	out->lacks = true;
 }
 
 static const char *type_name(enum metric_type type)
@@ -159,15 +170,19 @@ static const char *type_name(enum metric_type type)
 	return "untyped";
 }
 
-void metrics_print(const struct metric *table, size_t n, const struct daemon *d, FILE *out)
+int metrics_print(const struct metric *table, size_t n, const struct daemon *d, FILE *out)
 {
+	bool lacks = false;
+
 	for (size_t i = 0; i < n; i++) {
 		struct metric_out o = { .file = out, .family = &table[i] };
 
 		fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", table[i].name, table[i].help,
 			table[i].name, type_name(table[i].type));
 		table[i].collect(&o, d);
+		lacks |= o.lacks;
 	}
+	return lacks ? -ENOMEM : 0;
 }
 
 void metrics_print_doc(const struct metric *table, size_t n, FILE *out)

@@ -53,8 +53,13 @@ void metric_value(struct metric_out *out, const struct metric_label *labels, dou
 void metric_latencies(struct metric_out *out, const struct metric_label *labels,
 		      const struct stage_account *a);
 
-/** metrics_print() - the text of the @n families in @table. */
-void metrics_print(const struct metric *table, size_t n, const struct daemon *d, FILE *out);
+/** metric_lacks() - there is no memory for a sample. For collectors. */
+void metric_lacks(struct metric_out *out);
+
+/** metrics_print() - the text of the @n families in @table. Return: 0, or -ENOMEM: it lacks samples
+ * (whose absence would mean something else). Errors of @out are the caller's. */
+__attribute__((warn_unused_result)) int metrics_print(const struct metric *table, size_t n,
+						      const struct daemon *d, FILE *out);
 
 /** metrics_print_doc() - the table of docs/metrics.md. */
 void metrics_print_doc(const struct metric *table, size_t n, FILE *out);

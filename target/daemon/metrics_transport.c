@@ -357,11 +357,13 @@ static void each_path(struct metric_out *out, const struct daemon *d,
 {
 	struct report *r = report_create();
 
-	if (!r)
-		return;
-	daemon_report(d, r);
-	for (size_t i = 0; i < report_nrows(r); i++)
-		add(out, r, i);
+	if (r)
+		daemon_report(d, r);
+	if (!r || !report_is_whole(r))
+		metric_lacks(out);
+	else
+		for (size_t i = 0; i < report_nrows(r); i++)
+			add(out, r, i);
 	report_destroy(r);
 }
 

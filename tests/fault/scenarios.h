@@ -17,4 +17,10 @@ void follow_verify(void);
 void hotplug_faulty(void);
 void hotplug_verify(void);
 
+/* scenario_metrics.c */
+void metrics_prepare(void);
+void metrics_faulty(void);
+void metrics_verify(void);
+void metrics_finish(void);
+
 #endif

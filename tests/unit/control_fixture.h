@@ -126,7 +126,9 @@ void transport_print_staging(const struct transport *tr, FILE *out)
 bool transport_port_usage(const struct transport *tr, size_t i, struct transport_port_usage *ret)
 {
 	(void)tr;
-	*ret = (struct transport_port_usage){ .id = 1, .listens = true };
+	*ret = (struct transport_port_usage){
+		.id = 1, .address = "10.0.0.1", .service = "4420", .listens = true
+	};
 	return i == 0;
 }
 

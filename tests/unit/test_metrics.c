@@ -64,7 +64,7 @@ static const char *print(const struct metric *table, size_t n, const struct daem
 
 	free(text);
 	out = open_memstream(&text, &text_len);
-	metrics_print(table, n, d, out);
+	ck_assert_int_eq(metrics_print(table, n, d, out), 0);
 	fclose(out);
 	return text;
 }
