@@ -152,7 +152,7 @@ format:
 # ---- faults ---------------------------------------------------------------------------------
 # Scenarios, and the daemon itself, whose calls that can fail are counted, and made fail: tests/fault/inject.h
 FAULT_BINS := $(O)/tests/fault/test_faults $(O)/tests/fault/nvmf-p2pd
-FAULT_CALLS := $(shell sed -n 's/^CALL.[A-Z]*, \([A-Za-z0-9_]*\).*/\1/p; s/^WRITTEN.\([A-Za-z0-9_]*\).*/\1/p' tests/fault/calls.h)
+FAULT_CALLS := $(shell sed -n 's/^[A-Z_]*CALL.[A-Z]*, \([A-Za-z0-9_]*\).*/\1/p; s/^WRITTEN.\([A-Za-z0-9_]*\).*/\1/p' tests/fault/calls.h)
 $(O)/tests/fault/test_faults: $(O)/tests/fault/test_faults.o $(patsubst %.c,$(O)/%.o,$(wildcard tests/fault/scenario_*.c tests/fault/fake_*.c tests/fault/tree.c))
 $(O)/tests/fault/nvmf-p2pd: $(MAIN:%.c=$(O)/%.o)
 $(FAULT_BINS): $(O)/tests/fault/inject.o $(O)/libnvmf-p2pd.a

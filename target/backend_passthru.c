@@ -240,14 +240,20 @@ static void note_address(struct passthru *p, const char *name)
 		p->address[0] = '\0';
 }
 
-static void read_effects(struct passthru *p, enum passthru_set set, enum nvme_csi csi)
+/* A drive that has no such log answers with a status. */
+static int read_effects(struct passthru *p, enum passthru_set set, enum nvme_csi csi)
 {
 	struct nvme_cmd_effects_log *log = malloc(sizeof(*log));
-	bool has = log && nvme_get_log_cmd_effects(p->fd, csi, log) == 0;
+	int err;
 
-	passthru_filter_effects(&p->effects[set], has ? log : NULL, set, le16toh(p->id.oncs),
+	if (!log)
+		return -ENOMEM;
+	err = nvme_get_log_cmd_effects(p->fd, csi, log);
+	passthru_filter_effects(&p->effects[set], err ? NULL : log, set, le16toh(p->id.oncs),
 				p->vendor);
+	err = err < 0 ? -errno : 0;
 	free(log);
+	return err;
 }
 
 /* ---- namespaces --------------------------------------------------------------------------------
@@ -272,23 +278,28 @@ static int read_set(int fd, uint32_t nsid, uint8_t format, struct geometry *ret,
 	uint8_t *page = calloc(1, 4096);
 	const struct nvme_zns_id_ns *zns = (void *)page;
 	uint8_t csi = NVME_CSI_NVM;
-	int err = 0;
+	int err;
 
 	*ret_why = "no memory";
 	if (!page)
 		return -ENOMEM;
-	if (nvme_identify_ns_descs(fd, nsid, (void *)page) == 0) {
+	*ret_why = "does not identify itself";
+	err = nvme_identify_ns_descs(fd, nsid, (void *)page);
+	if (err == 0) {
 		for (size_t i = 0; i + 4 < 4096 && page[i + 1]; i += 4u + page[i + 1])
 			if (page[i] == NVME_NIDT_CSI)
 				csi = page[i + 4];
 	}
-	*ret_why = "has an I/O command set that is not passed through";
-	if (csi == NVME_CSI_ZNS) {
+	/* a status is an old drive's, which has one command set; not to be asked is no answer */
+	err = err < 0 ? -errno : 0;
+	if (!err && csi == NVME_CSI_ZNS) {
 		ret->set = PASSTHRU_ZNS;
-		if (nvme_zns_identify_ns(fd, nsid, (void *)page))
-			err = -EIO;
+		err = nvme_zns_identify_ns(fd, nsid, (void *)page);
+		if (err)
+			err = err < 0 ? -errno : -EIO;
 		ret->zone_extension_len = zns->lbafe[format].zdes * 64u;
-	} else if (csi != NVME_CSI_NVM) {
+	} else if (!err && csi != NVME_CSI_NVM) {
+		*ret_why = "has an I/O command set that is not passed through";
 		err = -EOPNOTSUPP;
 	}
 	free(page);
@@ -655,8 +666,12 @@ static int open_all(struct opening *o)
 	if (err)
 		return err;
 	note_address(p, name);
-	read_effects(p, PASSTHRU_NVM, NVME_CSI_NVM);
-	read_effects(p, PASSTHRU_ZNS, NVME_CSI_ZNS);
+	o->why = "does not tell which commands it has";
+	err = read_effects(p, PASSTHRU_NVM, NVME_CSI_NVM);
+	if (!err)
+		err = read_effects(p, PASSTHRU_ZNS, NVME_CSI_ZNS);
+	if (err)
+		return err;
 	o->why = "a ring for NVMe commands (Linux 5.19 and later)";
 	err = enable_rings(o->target->reactors);
 	if (err)

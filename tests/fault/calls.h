@@ -1,9 +1,10 @@
-/* Included by inject.c only, where CALL is defined. */
+/* Included by inject.c only, where CALL and the others are defined. */
 #ifdef CALL
 /*
  * Every call of ours that can fail, one row each: kind, name, type, what it returns when it fails,
  * errno, parameters, arguments. The Makefile has the linker send them through inject.c
- * (-Wl,--wrap), and takes the names from here: they stand behind the kind.
+ * (-Wl,--wrap), and takes the names from here: they stand behind the kind. The first argument of a
+ * PATH_CALL is a path, which may be found elsewhere (fault_root()).
  *
  * Functions that take more arguments at will (open) have those here that ours pass. WRITTEN ones
  * are written out in inject.c.
@@ -39,11 +40,11 @@ CALL(MAP, mremap, void *, MAP_FAILED, ENOMEM, (void *a, size_t b, size_t c, int 
 CALL(MAP, memfd_create, int, -1, EMFILE, (const char *a, unsigned int b), (a, b))
 CALL(MAP, madvise, int, -1, ENOMEM, (void *a, size_t b, int c), (a, b, c))
 
-CALL(DESCRIPTOR, open, int, -1, EMFILE, (const char *a, int b, mode_t c), (a, b, c))
+PATH_CALL(DESCRIPTOR, open, int, -1, EMFILE, (const char *a, int b, mode_t c), (a, b, c))
 CALL(DESCRIPTOR, openat, int, -1, EMFILE, (int a, const char *b, int c, mode_t d), (a, b, c, d))
-CALL(DESCRIPTOR, fopen, FILE *, NULL, EMFILE, (const char *a, const char *b), (a, b))
-CALL(DESCRIPTOR, opendir, DIR *, NULL, EMFILE, (const char *a), (a))
-CALL(DESCRIPTOR, scandir, int, -1, ENOMEM,
+PATH_CALL(DESCRIPTOR, fopen, FILE *, NULL, EMFILE, (const char *a, const char *b), (a, b))
+PATH_CALL(DESCRIPTOR, opendir, DIR *, NULL, EMFILE, (const char *a), (a))
+PATH_CALL(DESCRIPTOR, scandir, int, -1, ENOMEM,
      (const char *a, struct dirent ***b, int (*c)(const struct dirent *),
       int (*d)(const struct dirent **, const struct dirent **)),
      (a, b, c, d))
@@ -69,18 +70,18 @@ CALL(FILES, pwrite, ssize_t, -1, ENOSPC, (int a, const void *b, size_t c, off_t 
 CALL(FILES, fsync, int, -1, EIO, (int a), (a))
 CALL(FILES, renameat, int, -1, ENOSPC, (int a, const char *b, int c, const char *d), (a, b, c, d))
 CALL(FILES, unlinkat, int, -1, EIO, (int a, const char *b, int c), (a, b, c))
-CALL(FILES, mkdir, int, -1, ENOSPC, (const char *a, mode_t b), (a, b))
+PATH_CALL(FILES, mkdir, int, -1, ENOSPC, (const char *a, mode_t b), (a, b))
 CALL(FILES, fstat, int, -1, EIO, (int a, struct stat *b), (a, b))
-CALL(FILES, stat, int, -1, EIO, (const char *a, struct stat *b), (a, b))
-CALL(FILES, lstat, int, -1, EIO, (const char *a, struct stat *b), (a, b))
-CALL(FILES, access, int, -1, EIO, (const char *a, int b), (a, b))
-CALL(FILES, chmod, int, -1, EPERM, (const char *a, mode_t b), (a, b))
-CALL(FILES, chown, int, -1, EPERM, (const char *a, uid_t b, gid_t c), (a, b, c))
-CALL(FILES, unlink, int, -1, EIO, (const char *a), (a))
+PATH_CALL(FILES, stat, int, -1, EIO, (const char *a, struct stat *b), (a, b))
+PATH_CALL(FILES, lstat, int, -1, EIO, (const char *a, struct stat *b), (a, b))
+PATH_CALL(FILES, access, int, -1, EIO, (const char *a, int b), (a, b))
+PATH_CALL(FILES, chmod, int, -1, EPERM, (const char *a, mode_t b), (a, b))
+PATH_CALL(FILES, chown, int, -1, EPERM, (const char *a, uid_t b, gid_t c), (a, b, c))
+PATH_CALL(FILES, unlink, int, -1, EIO, (const char *a), (a))
 CALL(FILES, readdir, struct dirent *, NULL, EIO, (DIR * a), (a))
-CALL(FILES, readlink, ssize_t, -1, EIO, (const char *a, char *b, size_t c), (a, b, c))
-CALL(FILES, realpath, char *, NULL, ENOMEM, (const char *a, char *b), (a, b))
-CALL(FILES, __realpath_chk, char *, NULL, ENOMEM, (const char *a, char *b, size_t c), (a, b, c))
+PATH_CALL(FILES, readlink, ssize_t, -1, EIO, (const char *a, char *b, size_t c), (a, b, c))
+PATH_CALL(FILES, realpath, char *, NULL, ENOMEM, (const char *a, char *b), (a, b))
+PATH_CALL(FILES, __realpath_chk, char *, NULL, ENOMEM, (const char *a, char *b, size_t c), (a, b, c))
 CALL(FILES, getrlimit, int, -1, EINVAL, (int a, struct rlimit *b), (a, b))
 CALL(FILES, ioctl, int, -1, EIO, (int a, unsigned long b, void *c), (a, b, c))
 CALL(FILES, bind, int, -1, EADDRINUSE, (int a, const struct sockaddr *b, socklen_t c), (a, b, c))

@@ -12,6 +12,7 @@
 #include <libnvme.h>
 #include <libudev.h>
 #include <liburing.h>
+#include <limits.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <openssl/bn.h>
@@ -72,6 +73,7 @@ static struct {
 	uint64_t at, count; /* calls at .. at + count - 1 fail */
 	uint64_t calls;
 	const char *name;
+	const char *root; /* NULL: as it is */
 	int report_fd; /* -1: nothing is reported */
 	int tried_fd;  /* where sites are kept that failed; -1: nowhere */
 	bool sites_busy;
@@ -151,6 +153,15 @@ static bool fails(enum kind kind, const char *name, const void *from)
 	return true;
 }
 
+/* Where @path is now: below fault_root() if it begins as what is there in its stead. */
+static const char *find(const char *path, char elsewhere[PATH_MAX])
+{
+	if (!fault.root || (strncmp(path, "/sys/", 5) != 0 && strncmp(path, "/dev/", 5) != 0))
+		return path;
+	snprintf(elsewhere, PATH_MAX, "%s%s", fault.root, path);
+	return elsewhere;
+}
+
 /* ---- the wrappers -----------------------------------------------------------------------------
  */
 
@@ -163,6 +174,19 @@ static bool fails(enum kind kind, const char *name, const void *from)
 			errno = error ? error : errno;                                             \
 			return failure;                                                            \
 		}                                                                                  \
+		return __real_##name arguments;                                                    \
+	}
+#define PATH_CALL(kind, name, type, failure, error, parameters, arguments)                         \
+	type __real_##name parameters;                                                             \
+	type __wrap_##name parameters;                                                             \
+	type __wrap_##name parameters                                                              \
+	{                                                                                          \
+		char elsewhere[PATH_MAX];                                                          \
+		if (fails(KIND_##kind, #name, __builtin_return_address(0))) {                      \
+			errno = error;                                                             \
+			return failure;                                                            \
+		}                                                                                  \
+		a = find(a, elsewhere);                                                            \
 		return __real_##name arguments;                                                    \
 	}
 #define WRITTEN(name)
@@ -399,6 +423,11 @@ uint64_t fault_disarm(void)
 void fault_pause(bool pause)
 {
 	__atomic_store_n(&fault.paused, pause, __ATOMIC_RELAXED);
+}
+
+void fault_root(const char *folder)
+{
+	fault.root = folder;
 }
 
 const char *fault_name(void)

@@ -36,6 +36,10 @@ void fault_pause(bool pause);
 /** fault_name() - which function failed last; "" if none did since fault_arm(). */
 const char *fault_name(void);
 
+/** fault_root() - what the program looks for below /sys/ and /dev/ is found below @folder, which is
+ * the caller's; NULL: it is where it is. */
+void fault_root(const char *folder);
+
 /** fault_only() - count these kinds only, a list as FAULT_KINDS; NULL: all. Return: false: there is
  * no such kind. */
 bool fault_only(const char *kinds);

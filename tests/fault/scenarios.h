@@ -23,4 +23,13 @@ void metrics_faulty(void);
 void metrics_verify(void);
 void metrics_finish(void);
 
+/* scenario_passthru.c */
+void passthru_start_prepare(void);
+void passthru_start_faulty(void);
+void passthru_start_verify(void);
+void passthru_prepare(void);
+void passthru_faulty(void);
+void passthru_verify(void);
+void passthru_finish(void);
+
 #endif
