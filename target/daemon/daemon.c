@@ -169,8 +169,10 @@ static int start(struct daemon *d, bool listening)
 		return err;
 	}
 	err = transport_create(d->conf, &d->reactors, &d->topo, d->target, &test, &d->transport);
-	if (err)
+	if (err) {
+		log_error("making the ports: %s", strerror(-err));
 		return err;
+	}
 	hardware_watch(d);
 	if (listening)
 		return 0;
