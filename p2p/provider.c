@@ -503,8 +503,12 @@ bool provider_alive(const struct provider *p)
 		return true;
 	snprintf(path, sizeof(path), "%s/bus/pci/devices/%s/p2pmem/allocate", p->opts->sysfs,
 		 p->name);
-	return p->alloc_fd >= 0 && fstat(p->alloc_fd, &mapped) == 0 && stat(path, &now) == 0 &&
-	       mapped.st_ino == now.st_ino && mapped.st_dev == now.st_dev;
+	if (p->alloc_fd < 0)
+		return false;
+	if (stat(path, &now) < 0)
+		return errno != ENOENT; /* else nobody knows, and what is mapped is used on */
+	return fstat(p->alloc_fd, &mapped) < 0 ||
+	       (mapped.st_ino == now.st_ino && mapped.st_dev == now.st_dev);
 }
 
 void provider_lose(struct provider *p)

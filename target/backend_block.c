@@ -401,7 +401,7 @@ static bool block_gone(const struct backend *b)
 	if (ioctl(b->info.fd, BLKGETSIZE64, &size) == 0 && size == 0)
 		return true;
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", b->info.major, b->info.minor);
-	return access(path, F_OK) < 0;
+	return access(path, F_OK) < 0 && errno == ENOENT;
 }
 
 static uint64_t block_nlb(const struct backend *b)

@@ -387,7 +387,7 @@ static bool ns_gone(const struct backend *b)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u", ns->char_major, ns->char_minor);
-	return access(path, F_OK) < 0;
+	return access(path, F_OK) < 0 && errno == ENOENT;
 }
 
 static uint64_t ns_blocks(const struct backend *b)

@@ -45,9 +45,9 @@ CALL(DESCRIPTOR, openat, int, -1, EMFILE, (int a, const char *b, int c, mode_t d
 PATH_CALL(DESCRIPTOR, fopen, FILE *, NULL, EMFILE, (const char *a, const char *b), (a, b))
 PATH_CALL(DESCRIPTOR, opendir, DIR *, NULL, EMFILE, (const char *a), (a))
 PATH_CALL(DESCRIPTOR, scandir, int, -1, ENOMEM,
-     (const char *a, struct dirent ***b, int (*c)(const struct dirent *),
-      int (*d)(const struct dirent **, const struct dirent **)),
-     (a, b, c, d))
+	  (const char *a, struct dirent ***b, int (*c)(const struct dirent *),
+	   int (*d)(const struct dirent **, const struct dirent **)),
+	  (a, b, c, d))
 CALL(DESCRIPTOR, socket, int, -1, EMFILE, (int a, int b, int c), (a, b, c))
 CALL(DESCRIPTOR, accept4, int, -1, EMFILE, (int a, struct sockaddr *b, socklen_t *c, int d),
      (a, b, c, d))
@@ -81,7 +81,8 @@ PATH_CALL(FILES, unlink, int, -1, EIO, (const char *a), (a))
 CALL(FILES, readdir, struct dirent *, NULL, EIO, (DIR * a), (a))
 PATH_CALL(FILES, readlink, ssize_t, -1, EIO, (const char *a, char *b, size_t c), (a, b, c))
 PATH_CALL(FILES, realpath, char *, NULL, ENOMEM, (const char *a, char *b), (a, b))
-PATH_CALL(FILES, __realpath_chk, char *, NULL, ENOMEM, (const char *a, char *b, size_t c), (a, b, c))
+PATH_CALL(FILES, __realpath_chk, char *, NULL, ENOMEM, (const char *a, char *b, size_t c),
+	  (a, b, c))
 CALL(FILES, getrlimit, int, -1, EINVAL, (int a, struct rlimit *b), (a, b))
 CALL(FILES, ioctl, int, -1, EIO, (int a, unsigned long b, void *c), (a, b, c))
 CALL(FILES, bind, int, -1, EADDRINUSE, (int a, const struct sockaddr *b, socklen_t c), (a, b, c))

@@ -1,7 +1,7 @@
 /*
  * An NVMe controller in memory, for scenarios: its devices and sysfs are plain files (tree.h), what
- * libnvme and ioctl() ask of them is answered here. It has one zoned namespace of @nblocks blocks of 4 KiB
- * and takes no I/O (the kernel refuses NVMe commands on a file).
+ * libnvme and ioctl() ask of them is answered here. It has one zoned namespace of @nblocks blocks
+ * of 4 KiB and takes no I/O (the kernel refuses NVMe commands on a file).
  */
 #ifndef TESTS_FAULT_FAKE_DRIVE_H
 #define TESTS_FAULT_FAKE_DRIVE_H

@@ -74,8 +74,8 @@ static struct {
 	uint64_t calls;
 	const char *name;
 	const char *root; /* NULL: as it is */
-	int report_fd; /* -1: nothing is reported */
-	int tried_fd;  /* where sites are kept that failed; -1: nowhere */
+	int report_fd;    /* -1: nothing is reported */
+	int tried_fd;     /* where sites are kept that failed; -1: nowhere */
 	bool sites_busy;
 	unsigned int nsites;
 	struct site sites[SITES_MAX];

@@ -54,15 +54,15 @@ static const struct {
 	uint8_t opcode;
 	uint32_t nsid, dw10;
 } rows[] = {
-	{ 0x06, 0, 0x01 },       /* identify controller */
-	{ 0x06, 1, 0x00 },       /* namespace */
-	{ 0x06, 1, 0x03 },       /* descriptors */
-	{ 0x06, 0, 0x02 },       /* active ones */
-	{ 0x06, 0, 0x1c },       /* command sets */
-	{ 0x02, 0, 0x02 | 127 << 16 }, /* SMART */
+	{ 0x06, 0, 0x01 },              /* identify controller */
+	{ 0x06, 1, 0x00 },              /* namespace */
+	{ 0x06, 1, 0x03 },              /* descriptors */
+	{ 0x06, 0, 0x02 },              /* active ones */
+	{ 0x06, 0, 0x1c },              /* command sets */
+	{ 0x02, 0, 0x02 | 127 << 16 },  /* SMART */
 	{ 0x02, 0, 0x05 | 1023 << 16 }, /* effects */
-	{ 0x0a, 0, 0x02 },       /* power state */
-	{ 0x0a, 0, 0x07 },       /* queues: ours */
+	{ 0x0a, 0, 0x02 },              /* power state */
+	{ 0x0a, 0, 0x07 },              /* queues: ours */
 };
 
 /* Return: the drive answered, with what is its own. */

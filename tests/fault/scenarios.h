@@ -23,6 +23,14 @@ void metrics_faulty(void);
 void metrics_verify(void);
 void metrics_finish(void);
 
+/* scenario_block.c */
+void comes_prepare(void);
+void comes_faulty(void);
+void lost_prepare(void);
+void lost_faulty(void);
+void block_verify(void);
+void block_finish(void);
+
 /* scenario_passthru.c */
 void passthru_start_prepare(void);
 void passthru_start_faulty(void);

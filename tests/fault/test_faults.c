@@ -882,6 +882,8 @@ static const struct scenario {
 	{ "config", nothing_to_do, config_faulty, nothing_to_do, nothing_to_do },
 	{ "p2p", p2p_prepare, p2p_faulty, p2p_verify, p2p_finish },
 	{ "p2p, a reactor's", p2p_prepare, follow_faulty, follow_verify, p2p_finish },
+	{ "device comes", comes_prepare, comes_faulty, block_verify, block_finish },
+	{ "device lost", lost_prepare, lost_faulty, block_verify, block_finish },
 	{ "passthru, start", passthru_start_prepare, passthru_start_faulty, passthru_start_verify,
 	  passthru_finish },
 	{ "passthru", passthru_prepare, passthru_faulty, passthru_verify, passthru_finish },
