@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 
 static bool is_tail(unsigned char c)
 {
@@ -34,6 +35,9 @@ size_t utf8_len(const char *s)
 	return 4;
 }
 
+/* How a key begins (config/dhchap_key.c), in whatever place somebody has put one. */
+#define SECRET_PREFIX "DHHC-"
+
 struct quoted quote(const char *text)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -43,7 +47,8 @@ struct quoted quote(const char *text)
 	while (*text) {
 		size_t len = utf8_len(text), need = len ? len : 4;
 
-		if (out + need + sizeof("...") > sizeof(q.text)) {
+		if (out + need + sizeof("...") > sizeof(q.text) ||
+		    strncasecmp(text, SECRET_PREFIX, strlen(SECRET_PREFIX)) == 0) {
 			memcpy(q.text + out, "...", sizeof("..."));
 			break;
 		}

@@ -7,6 +7,7 @@
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define DEPTH_MAX 32
 
@@ -19,13 +20,24 @@ static unsigned int line_at(const char *text, size_t offset)
 	return line;
 }
 
+/* Does a secret key begin before @at in its line? What comes then is not to be shown. */
+static bool in_a_key(const char *text, size_t at)
+{
+	while (at-- > 0 && text[at] != '\n')
+		if (strncasecmp(text + at, "DHHC-", 5) == 0)
+			return true;
+	return false;
+}
+
 static int no_json(const char *name, const char *text, size_t at, struct config_diag *diag)
 {
 	char some[24]; /* as much as tells the place */
 	size_t len = strcspn(text + at, "\n");
 
 	snprintf(some, sizeof(some), "%.*s", len ? (int)len : 1, text + at);
-	if (*some)
+	if (in_a_key(text, at))
+		diag_what(diag, name, line_at(text, at), "is no JSON in or behind a key");
+	else if (*some)
 		diag_what(diag, name, line_at(text, at), "is no JSON at \"%s\"", quote(some).text);
 	else
 		diag_what(diag, name, line_at(text, at), "is no JSON: it ends too early");

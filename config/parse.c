@@ -541,11 +541,16 @@ static struct quoted quote_line(const char *text, unsigned int line)
 	text += strspn(text, " \t");
 	snprintf(copy, sizeof(copy), "%.*s", (int)strcspn(text, "\r\n"), text);
 
-	char *secret = strstr(copy, "DHHC-");
+	/* a key of our form quote() would see; one that is mistyped is still nobody's to read */
+	char *secret = strstr(copy, "dhchap_"), *value = secret ? strpbrk(secret, "=:") : NULL;
 
-	if (secret)
-		memcpy(secret, "...", sizeof("..."));
-	return quote(copy);
+	if (value)
+		strlcpy(value + 1, " ...", sizeof(copy) - (size_t)(value + 1 - copy));
+
+	struct quoted q = quote(copy);
+
+	explicit_bzero(copy, sizeof(copy));
+	return q;
 }
 
 static int syntax_error(struct parse *p, const config_t *file)
@@ -561,6 +566,20 @@ static int syntax_error(struct parse *p, const config_t *file)
 	}
 	diag_what(p->diag, p->file, line, "%s at: %s", why, read.text[0] ? read.text : "the end");
 	return diag_fix(p->diag, "look here and just before for a missing = , \" or bracket");
+}
+
+/* libconfig frees its copies of texts as they are, and some are keys. (Its scanner's are beyond our
+ * reach; a key in a file of its own never comes here.) */
+static void wipe_texts(config_setting_t *s)
+{
+	if (config_setting_type(s) == CONFIG_TYPE_STRING) {
+		const char *text = config_setting_get_string(s);
+
+		explicit_bzero((char *)(uintptr_t)text, strlen(text));
+	} else if (config_setting_is_aggregate(s)) {
+		for (int i = 0; i < config_setting_length(s); i++)
+			wipe_texts(config_setting_get_elem(s, (unsigned int)i));
+	}
 }
 
 static int parse_config(struct parse *p, config_t *file, const struct scan_strings *strings)
@@ -584,6 +603,7 @@ int parse_text(struct config *c, const char *file, const char *text, size_t len,
 	if (!err) {
 		config_init(&libconfig);
 		err = parse_config(&p, &libconfig, &strings);
+		wipe_texts(config_root_setting(&libconfig));
 		config_destroy(&libconfig);
 	}
 	arena_free(&p.scratch);

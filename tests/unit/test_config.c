@@ -966,11 +966,32 @@ START_TEST(keys_are_not_printed_unasked)
 }
 END_TEST
 
+/* A key with something wrong near it, or in a wrong place. */
+static const struct keys_misplaced {
+	unsigned int line;
+	const char *what, *text;
+} keys_misplaced[] = {
+	{ 4, "syntax error", WITH("dhchap_key = \"" KEY_32 "\" = \"" KEY_CTRL "\";") },
+	{ 4, "syntax error at: dhchap_key = ...", WITH("dhchap_key = DHHC-AAECAwQFBgcI;") },
+	{ 4, "syntax error at: dhchap_key = ...", WITH("dhchap_key = DHC-AAECAwQFBgcI;") },
+	{ 4, "syntax error at: dhchap_ctrl_key: ...", WITH("dhchap_ctrl_key: AAECAwQFBgcI=:") },
+	{ 4, "given twice", WITH("dhchap_key = \"a\"; dhchap_key = \"" KEY_32 "\";") },
+	{ 4, "is \"...\": it is not an absolute path", WITH("dhchap_key_file = \"" KEY_32 "\";") },
+	{ 4, "holds \"...\": there is no", WITH("dhchap_hash = ( \"" KEY_32 "\" );") },
+	{ 1, "address\" is \"...\"", "ports = ( { id = 1; address = \"" KEY_32 "\"; } );" },
+	{ 1, "is \"dhhc", "ports = ( { id = 1; address = \"dhhc\"; } );" },
+	{ 1, "is \"a...\"", "ports = ( { id = 1; address = \"adhhc-1:00:AAECAwQF\"; } );" },
+	{ 1, "is the text \"...\"", "daemon = { poll_us = \"" KEY_32 "\"; };" },
+};
+
 START_TEST(no_key_is_quoted_in_an_error)
 {
-	put("main.conf", WITH("dhchap_key = \"" KEY_32 "\" = \"" KEY_CTRL "\";"));
-	refuse_path(main_path, -EINVAL, 4, "syntax error", "look");
+	const struct keys_misplaced *k = &keys_misplaced[_i];
+
+	put("main.conf", k->text);
+	refuse_path(main_path, -EINVAL, k->line, k->what, "");
 	ck_assert_ptr_null(strstr(diag.what, "AAEC"));
+	ck_assert_ptr_null(strstr(diag.fix, "AAEC"));
 }
 END_TEST
 
@@ -1690,7 +1711,7 @@ static void add_texts(Suite *s)
 	tc = tcase(s, "rules");
 	tcase_add_loop_test(tc, keys_as_text, 0, (int)(sizeof(key_rows) / sizeof(key_rows[0])));
 	tcase_add_test(tc, keys_are_not_printed_unasked);
-	tcase_add_test(tc, no_key_is_quoted_in_an_error);
+	tcase_add_loop_test(tc, no_key_is_quoted_in_an_error, 0, COUNT(keys_misplaced));
 	tcase_add_loop_test(tc, keys_in_files, 0, (int)(sizeof(key_files) / sizeof(key_files[0])));
 	tcase_add_test(tc, a_key_file_is_no_link_nor_folder_nor_fifo);
 	tcase_add_test(tc, every_row_is_sound);

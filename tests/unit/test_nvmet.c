@@ -495,6 +495,7 @@ static const struct wrong {
 	{ "{ } { }", "file.json:1: is no JSON at \"{ }\"" NOT_JSON },
 	{ "{ 'ports': [ ] }", "file.json:1: is no JSON at \"'ports': [ ] }\"" NOT_JSON },
 	{ "{ \"ports\": [ \"\xff\" ] }", "file.json:1: is no JSON at \"\\xff\" ] }\"" NOT_JSON },
+	{ "{ \"hosts\": [ { \"dhchap_key\": \"DHHC-1:00:AAEC\xff\x41wQF\" } ] }", "file.json:1: is no JSON in or behind a key" NOT_JSON },
 	{ DEEP DEEP DEEP DEEP, "file.json:1: is nested more than 32 levels deep" NOT_JSON },
 	{ "{\n\"ports\": [ ],\n\"hosts\": [ ],\n\"ports\": [ ] }", "file.json:4: the key \"ports\" is given twice in one object; remove one of the two" },
 	{ "{\"ports\": [{\"addr\": {\"treq\": \"a\",\n\"treq\": \"b\"}}]}", "file.json:2: the key \"treq\" is given twice in one object; remove one of the two" },
