@@ -188,6 +188,7 @@ struct config {
 	const char *control_group;  /* whose members may read there; or NULL */
 	const char *state_dir;      /* what outlives the daemon; made when it is needed */
 	uint32_t stop_timeout_ms;   /* half of it for commands, half for connections */
+	bool core_dumps;            /* may its memory be dumped? There are keys and data in it */
 	struct config_port *ports;
 	size_t nports;
 	struct config_subsystem *subsystems;

@@ -123,6 +123,8 @@ static const struct key daemon_keys[] = {
 	{ .name = "stop_timeout_ms", .type = KEY_INT, FIELD(config, stop_timeout_ms),
 	  .min = 100, .max = 60000, .dflt = 10000, .unit = "ms",
 	  .help = "longest time to end commands and connections when told to stop" },
+	{ .name = "core_dumps", .type = KEY_BOOL, FIELD(config, core_dumps),
+	  .reload = RELOAD_NOW, .help = "whether a crash may leave a core dump, with keys and hosts' data in it" },
 };
 
 static const struct key ana_group_keys[] = {

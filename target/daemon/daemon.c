@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -191,10 +192,18 @@ int daemon_prove_and_print(struct daemon *d, bool json)
 	return err ? EXIT_FAILED : EXIT_OK;
 }
 
+void daemon_set_dumpable(bool on)
+{
+	if (prctl(PR_SET_DUMPABLE, on ? 1L : 0L, 0L, 0L, 0L) < 0)
+		log_error("prctl(PR_SET_DUMPABLE): %s: a core dump would hold keys and data",
+			  strerror(errno));
+}
+
 int daemon_run(struct daemon *d)
 {
 	struct config_diag diag = { 0 };
 
+	daemon_set_dumpable(d->conf->core_dumps);
 	log_event(JOURNAL_STARTED, NULL, "version " NVMF_P2PD_VERSION ", configuration %s",
 		  d->config_path);
 	if (start(d, true))

@@ -60,6 +60,13 @@ int daemon_run(struct daemon *d);
  * code. */
 int daemon_prove_and_print(struct daemon *d, bool json);
 
+/**
+ * daemon_set_dumpable() - may the process leave a core dump, and be attached to by who is not root?
+ * Its memory holds keys and hosts' data. What it costs to forbid: /proc/PID belongs to root (files
+ * that all may read stay readable, /proc/self/fd and the like to ourselves too), see prctl(2).
+ */
+void daemon_set_dumpable(bool on);
+
 /** daemon_finish() - take everything apart, conf too. */
 void daemon_finish(struct daemon *d);
 

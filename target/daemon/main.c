@@ -123,6 +123,8 @@ int main(int argc, char **argv)
 	if (code >= 0)
 		return code;
 	log_init(o.level);
+	daemon_set_dumpable(
+		false); /* until the configuration, which has keys in it, says otherwise */
 	if (config_load(o.config, &d.conf, &diag)) {
 		config_diag_print(&diag, stderr);
 		return EXIT_FAILED;

@@ -59,6 +59,7 @@ static void commit(struct daemon *d, struct config *conf, struct target_plan *ta
 	for (unsigned int r = 0; r < d->reactors.n; r++)
 		reactor_set_poll(d->reactors.r[r], (uint64_t)conf->poll_us * 1000);
 	d->conf = conf;
+	daemon_set_dumpable(conf->core_dumps);
 	target_retire_conf(d->target, old);
 	target_check_sizes(d->target);
 	if (metrics_listen(d->metrics, conf->metrics))

@@ -628,6 +628,7 @@ static void same_model(const struct config *a, const struct config *b)
 	ck_assert_uint_eq(a->keep_alive_max_ms, b->keep_alive_max_ms);
 	ck_assert_str_eq(a->state_dir, b->state_dir);
 	ck_assert_uint_eq(a->stop_timeout_ms, b->stop_timeout_ms);
+	ck_assert_int_eq(a->core_dumps, b->core_dumps);
 	ck_assert_uint_eq(a->nports, b->nports);
 	for (size_t i = 0; i < a->nports; i++)
 		same_port(&a->ports[i], &b->ports[i]);
@@ -722,6 +723,7 @@ START_TEST(what_is_left_out_has_its_default)
 	ck_assert_uint_eq(c->keep_alive_max_ms, 0);
 	ck_assert_str_eq(c->state_dir, "/var/lib/nvmf-p2pd");
 	ck_assert_uint_eq(c->stop_timeout_ms, 10000);
+	ck_assert(!c->core_dumps);
 	ck_assert_uint_eq(c->nports, 1);
 	ck_assert_str_eq(c->ports[0].service, "4420");
 	ck_assert_uint_eq(c->ports[0].in_capsule_data_len, 4096);
@@ -752,7 +754,7 @@ START_TEST(what_is_given_is_kept)
 	struct config *c = load_text(
 		"daemon = { window_size = \"1M\"; host_memory = \"1G\"; cmb_reserve = \"8K\";\n"
 		"cmb_cap = \"1M\"; cmb_floor = \"0\"; cmb_chunk = \"64K\"; cmb_flush = \"cpu-read\"; poll_us = 0;"
-		"connection_memory = \"2M\"; max_transfer = \"65536\"; keep_alive_max_ms = 120000; state_dir = \"/a/b\"; stop_timeout_ms = 60000; };\n"
+		"connection_memory = \"2M\"; max_transfer = \"65536\"; keep_alive_max_ms = 120000; state_dir = \"/a/b\"; stop_timeout_ms = 60000; core_dumps = true; };\n"
 		"ports = ( { id = 9; address = \"fe80::1%ib0\"; service = 20049;\n"
 		"in_capsule_data = \"8208\"; queue_depth = 1024; } );\n"
 		"subsystems = ( { nqn = \"nqn.2024-01.org.example:\xc3\xa4\"; serial = \"S 1\";\n"
@@ -781,6 +783,7 @@ START_TEST(what_is_given_is_kept)
 	ck_assert_uint_eq(c->keep_alive_max_ms, 120000);
 	ck_assert_str_eq(c->state_dir, "/a/b");
 	ck_assert_uint_eq(c->stop_timeout_ms, 60000);
+	ck_assert(c->core_dumps);
 	ck_assert_uint_eq(c->ports[0].id, 9);
 	ck_assert_str_eq(c->ports[0].address, "fe80::1%ib0");
 	ck_assert_str_eq(c->ports[0].service, "20049");

@@ -52,6 +52,9 @@ static const struct detail {
 	{ "daemon", "state_dir",
 	  "On a disk of this machine, for what must outlive the daemon: reservations that hosts want to persist, and which "
 	  "namespaces are write-protected. It is made when it is needed." },
+	{ "daemon", "core_dumps",
+	  "Without it, the daemon's user cannot attach a debugger either; root can. Under systemd it also takes "
+	  "LimitCORE=infinity in a drop-in." },
 	{ "port", "id", "A reload knows a port by it: another id is another port." },
 	{ "port", "address",
 	  "\"0.0.0.0\" or \"::\" for all RNICs, and then no other port of that family has this service. A port has one "
