@@ -67,6 +67,7 @@ struct ana_transition {
 	struct ana_group *group;      /* NULL: of a port */
 	enum config_ana state;        /* that the group shall have */
 	ev_timer timer;
+	bool untold; /* hosts did not hear of its beginning: what they sent since is in flight */
 	unsigned int ndraining;
 	void (*done)(void *arg, int err);
 	void *arg;
@@ -94,14 +95,12 @@ static void end_transition(struct ana_transition *tr, int err)
 /* @err: what there is to say if the hosts can be told. */
 static void arrive(struct ana_transition *tr, int err)
 {
-	struct target *t = tr->target;
-	int no_memory;
-
 	if (tr->group)
 		tr->group->state = tr->state;
 	*tr->slot = NULL; /* from here on the state is as wanted */
-	no_memory = target_remap(t);
-	end_transition(tr, no_memory ? no_memory : err);
+	if (target_remap(tr->target) || tr->untold)
+		err = -EINPROGRESS;
+	end_transition(tr, err);
 }
 
 static void on_drained(struct drain *d)
@@ -168,14 +167,13 @@ int ana_set(struct target *t, struct subsystem *s, uint16_t port_id, uint32_t gr
 {
 	struct ana_group *g = find_group(s, port_id, group);
 	struct ana_transition *tr = NULL;
-	bool waits;
-	int err;
+	bool waits, untold;
 
 	if (!g)
 		return group >= 1 && group <= CONFIG_ANA_GROUPS ? -ENOENT : -EINVAL;
-	/* one that is cut short has not waited for all */
-	waits = (is_accessible(g->state) || g->transition) && !is_accessible(state) &&
-		state != CONFIG_ANA_CHANGE;
+	/* one that is cut short, or that hosts have not heard of, has not waited for all */
+	waits = (is_accessible(g->state) || g->transition || target_remap_is_late(t)) &&
+		!is_accessible(state) && state != CONFIG_ANA_CHANGE;
 	if (waits) {
 		tr = create_transition(t, s, &g->transition);
 		if (!tr)
@@ -192,11 +190,13 @@ int ana_set(struct target *t, struct subsystem *s, uint16_t port_id, uint32_t gr
 	g->ordered = true;
 	g->wanted = state;
 	restart_changed(t);
-	err = target_remap(t);
-	if (waits)
+	untold = target_remap(t) != 0;
+	if (waits) {
+		tr->untold = untold;
 		drain_group(tr, s, group);
-	else if (done)
-		done(arg, err);
+	} else if (done) {
+		done(arg, untold ? -EINPROGRESS : 0);
+	}
 	return 0;
 }
 
@@ -208,7 +208,7 @@ int ana_drain(struct target *t, struct subsystem *s, uint16_t port_id,
 
 	if (!port)
 		return -ENOENT;
-	if (port->drained && !port->drain) {
+	if (port->drained && !port->drain && !target_remap_is_late(t)) {
 		done(arg, 0);
 		return 0;
 	}
@@ -221,8 +221,7 @@ int ana_drain(struct target *t, struct subsystem *s, uint16_t port_id,
 		end_transition(port->drain, -ECANCELED);
 	port->drained = true;
 	port->drain = tr;
-	if (target_remap(t)) /* it is tried again when the drain ends */
-		log_error("no memory to tell all hosts of a drained path");
+	tr->untold = target_remap(t) != 0;
 	drain_group(tr, s, 0);
 	return 0;
 }

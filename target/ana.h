@@ -92,8 +92,9 @@ uint8_t ana_wire_state(enum config_ana state);
  * So once it is, nothing that came through this port is about to change a block.
  * @done: called when the state is as wanted, maybe before this returns, with 0, -ECANCELED (another
  * state was set meanwhile, or the subsystem is gone), -ETIMEDOUT (it is so, but commands are still
- * in flight after ANA_TRANSITION_S) or -ENOMEM (not every controller could be told). Not called on
- * failure. Return: 0; -ENOENT: no such port; -EINVAL: no such group; -ENOMEM.
+ * in flight after ANA_TRANSITION_S) or -EINPROGRESS (it is so, but there was no memory to tell
+ * every controller, which is tried again each second: commands may be in flight). Not called on
+ * failure. Return: 0; -ENOENT: no such port; -EINVAL: no such group; -ENOMEM: nothing has changed.
  */
 __attribute__((warn_unused_result)) int ana_set(struct target *t, struct subsystem *s,
 						uint16_t port_id, uint32_t group,
@@ -104,7 +105,7 @@ __attribute__((warn_unused_result)) int ana_set(struct target *t, struct subsyst
  * ana_drain() - from now on all groups of @s are inaccessible through port @port_id, but for those
  * that are in persistent loss, until ana_undrain(). The states themselves stay, and may be set.
  * @done: as ana_set()'s, when nothing is in flight any more; not called on failure. Return: 0;
- * -ENOENT: no such port; -ENOMEM.
+ * -ENOENT: no such port; -ENOMEM: nothing has changed.
  */
 __attribute__((warn_unused_result)) int ana_drain(struct target *t, struct subsystem *s,
 						  uint16_t port_id,

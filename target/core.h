@@ -397,6 +397,8 @@ struct ns_map *ns_map_create(const struct controller *c);
  * requests in flight keep their namespaces. 0, or -ENOMEM: all have their old ones still, and it is
  * tried again until there is memory. */
 __attribute__((warn_unused_result)) int target_remap(struct target *t);
+/* Is it about to be tried again? */
+bool target_remap_is_late(const struct target *t);
 /* Try no more. */
 void target_stop_remapping(struct target *t);
 

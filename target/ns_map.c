@@ -125,6 +125,11 @@ static void remap_later(struct target *t)
 	ev_timer_start(control_reactor(t)->loop, &t->remap_timer);
 }
 
+bool target_remap_is_late(const struct target *t)
+{
+	return ev_is_active(&t->remap_timer);
+}
+
 void target_stop_remapping(struct target *t)
 {
 	if (ev_is_active(&t->remap_timer))

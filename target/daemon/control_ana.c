@@ -78,6 +78,12 @@ static void explain(struct control_call *call, int err)
 				     "it is so now, but commands are still in flight after %d s; "
 				     "`nvmf-p2pctl queues` shows where",
 				     ANA_TRANSITION_S);
+	if (err == -EINPROGRESS)
+		(void)control_refuse(
+			call, err,
+			"it is so now, but there was no memory to tell all hosts, which is "
+			"tried again each second; the same request again says when it is "
+			"done");
 }
 
 static void on_set(void *arg, int err)
@@ -263,24 +269,34 @@ int control_drain(struct control_call *call)
 	return CONTROL_LATER;
 }
 
+struct undrain_job {
+	struct target *target;
+	bool untold;
+};
+
 static void undrain_path(void *arg, struct subsystem *s, uint16_t port_id)
 {
-	struct control_call *call = arg;
+	struct undrain_job *job = arg;
 
 	log_info("%s on port %u: not drained any more, as ordered", s->nqn, port_id);
-	if (ana_undrain(call->daemon->target, s, port_id))
-		log_error("no memory to tell all hosts");
+	if (ana_undrain(job->target, s, port_id))
+		job->untold = true;
 }
 
 int control_undrain(struct control_call *call)
 {
+	struct undrain_job job = { .target = call->daemon->target };
 	struct choice choice = { 0 };
 	int err = choose(call, &choice);
 
 	if (err)
 		return err;
-	if (for_each_path(call, &choice, undrain_path, call) == 0)
+	if (for_each_path(call, &choice, undrain_path, &job) == 0)
 		return refuse_empty(call);
 	put_choice(call, "undrained");
+	if (job.untold)
+		put_text(
+			call->result, "note",
+			"there was no memory to tell all hosts now; it is tried again each second");
 	return 0;
 }

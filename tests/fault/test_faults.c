@@ -753,15 +753,18 @@ static void control_prepare(void)
 	control_destroy(control);
 }
 
+static char answer[65536]; /* what came last, or the beginning of it */
+
 /* Whatever comes until it hangs up, or nothing does any more. */
 static size_t ask_once(const char *request)
 {
-	static char answer[65536];
+	static char more[sizeof(answer)];
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	size_t n = 0;
 	int fd;
 
 	fault_pause(true);
+	memset(answer, 0, sizeof(answer));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	strcpy(address.sun_path, socket_path);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
@@ -774,7 +777,7 @@ static size_t ask_once(const char *request)
 		fault_pause(false);
 		turn();
 		fault_pause(true);
-		got = recv(fd, answer, sizeof(answer), 0);
+		got = recv(fd, n == 0 ? answer : more, sizeof(more) - 1, 0);
 		if (got == 0)
 			break;
 		n += got > 0 ? (size_t)got : 0;
@@ -789,6 +792,18 @@ static size_t ask_once(const char *request)
 #define ANA_IS(state)                                                                              \
 	"{\"command\":\"ana\",\"subsystem\":\"" NQN "\",\"port\":1,\"group\":3,\"state\":\"" state \
 	"\"}\n"
+
+/* What the answer says is so: the state is as wanted, and the hosts know, or will. */
+static void expect_ana(enum config_ana asked)
+{
+	bool done = strstr(answer, "\"ok\":true"), late = strstr(answer, "EINPROGRESS");
+	enum config_ana state = ana_state(subsystem_find(target, NQN), 1, 3);
+
+	ck_assert(!(done || late) || state == asked);
+	ck_assert(!done || !target_remap_is_late(target));
+	if (late)
+		ck_assert(strstr(answer, "there was no memory to tell all hosts"));
+}
 
 static void control_faulty(void)
 {
@@ -807,8 +822,13 @@ static void control_faulty(void)
 		ck_assert(diag.what[0]);
 		return;
 	}
-	for (size_t i = 0; i < NITEMS(requests); i++)
+	for (size_t i = 0; i < NITEMS(requests); i++) {
 		(void)ask_once(requests[i]);
+		if (strcmp(requests[i], ANA_IS("inaccessible")) == 0)
+			expect_ana(CONFIG_ANA_INACCESSIBLE);
+		else if (strcmp(requests[i], ANA_IS("optimized")) == 0)
+			expect_ana(CONFIG_ANA_OPTIMIZED);
+	}
 }
 
 static void control_verify(void)
