@@ -111,6 +111,7 @@ void async_event_request(struct nvmf_req *req)
 {
 	struct controller *c = req->queue->ctrl;
 
+	c->settled = true;
 	if (c->naers == AER_MAX) {
 		nvmf_req_complete(req, NVME_AER_LIMIT | NVME_DNR);
 		return;

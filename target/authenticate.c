@@ -169,7 +169,7 @@ void auth_enforce(struct target *t)
 				continue;
 			log_info("controller %u: host %s has to authenticate now, disconnecting",
 				 c->cntlid, c->hostnqn);
-			controller_disconnect(c);
+			controller_leave(c);
 		}
 }
 

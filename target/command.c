@@ -87,11 +87,17 @@ static const struct command *find_command(const struct nvmf_queue *q, const stru
 }
 
 /* May this command come now? Base 2.1, 3.3 (queue), 3.5 (controller initialisation). */
-static uint16_t check_state(const struct nvmf_queue *q, const struct command *cmd)
+static uint16_t check_state(struct nvmf_req *req, const struct command *cmd)
 {
+	const struct nvmf_queue *q = req->queue;
+
 	switch (q->state) {
 	case QUEUE_CLOSING:
 		return NVME_ABORTED_SQ_DELETION;
+	case QUEUE_LEAVING: /* no DNR: the host may come back */
+		req->hangs_up = true;
+		return cmd && cmd->flags & CMD_NO_CTRL ? NVME_CONNECT_BUSY
+						       : NVME_ABORTED_SQ_DELETION;
 	case QUEUE_WAIT_CONNECT:
 		return cmd && cmd->flags & CMD_NO_CTRL ? NVME_OK : NVME_COMMAND_SEQUENCE | NVME_DNR;
 	case QUEUE_LIVE:
@@ -226,7 +232,7 @@ uint16_t nvmf_req_check(struct nvmf_req *req)
 	struct nvmf_queue *q = req->queue;
 	const struct nvme_sqe *sqe = req->sqe;
 	const struct command *cmd = find_command(q, sqe);
-	uint16_t status = check_state(q, cmd);
+	uint16_t status = check_state(req, cmd);
 
 	req->cmd = cmd;
 	req->ns = NULL;
@@ -382,6 +388,7 @@ uint32_t nvmf_queue_in_capsule_len(const struct nvmf_queue *q)
 		return UINT32_MAX;
 	case QUEUE_LIVE:
 		return is_admin(q) ? 0 : q->in_capsule_len;
+	case QUEUE_LEAVING:
 	case QUEUE_CLOSING:
 		break;
 	}

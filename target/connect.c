@@ -254,7 +254,8 @@ static uint16_t connect_in_control(struct nvmf_req *req)
 	return status;
 }
 
-/* In the queue's reactor, which may have closed it meanwhile: nvmf_queue_fini() unbinds it then. */
+/* In the queue's reactor, which may have closed it or be about to: nvmf_queue_fini() unbinds it
+ * then. */
 void connect_finish(struct nvmf_req *req)
 {
 	const struct nvmf_connect_sqe *sqe = (const void *)req->sqe;
@@ -262,6 +263,9 @@ void connect_finish(struct nvmf_req *req)
 
 	if (q->state == QUEUE_CLOSING) {
 		req->status = NVME_ABORTED_SQ_DELETION;
+	} else if (q->state == QUEUE_LEAVING) {
+		req->status = NVME_CONNECT_BUSY;
+		req->hangs_up = true;
 	} else if (!req->status) {
 		q->sqsize = (uint16_t)(get16(sqe->sqsize_z) + 1);
 		q->sqflow_disabled = sqe->cattr & CATTR_DISABLE_SQFLOW;

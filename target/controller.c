@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define CONNECT_TIMEOUT_S 10
+#define LEAVE_S           3
 
 /* ---- cntlid -----------------------------------------------------------------------------------
  */
@@ -232,6 +233,16 @@ void controller_disconnect(struct controller *c)
 		nvmf_queue_disconnect(c->admin);
 }
 
+void controller_leave(struct controller *c)
+{
+	struct nvmf_queue *q, *next;
+
+	LIST_FOREACH_SAFE (q, &c->queues, entry, next)
+		nvmf_queue_leave(q);
+	if (c->admin)
+		nvmf_queue_leave(c->admin);
+}
+
 static int by_name(const void *a, const void *b)
 {
 	const char *const *x = a, *const *y = b;
@@ -329,6 +340,7 @@ void nvmf_queue_init(struct nvmf_queue *q)
 	q->unauthenticated = false;
 	q->alive = false;
 	q->disconnect_posted = false;
+	q->leave_posted = false;
 	q->errors = (struct error_fifo){ 0 };
 	q->sqsize = 0;
 	q->sqhd = 0;
@@ -366,6 +378,39 @@ void nvmf_queue_disconnect(struct nvmf_queue *q)
 		q->disconnect_posted = true;
 		q->disconnect_message.run = disconnect_here;
 		reactor_post(q->reactor, &q->disconnect_message);
+	}
+}
+
+static void on_leave_timeout(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct nvmf_queue *q = w->data;
+
+	(void)loop;
+	(void)revents;
+	reactor_timer_stop(q->reactor, w);
+	q->ops->disconnect(q);
+}
+
+static void leave_here(struct message *m)
+{
+	struct nvmf_queue *q = (void *)((uint8_t *)m - offsetof(struct nvmf_queue, leave_message));
+
+	if (q->state == QUEUE_LEAVING || q->state == QUEUE_CLOSING)
+		return;
+	q->state = QUEUE_LEAVING;
+	reactor_timer_start(q->reactor, &q->connect_timer, on_leave_timeout, LEAVE_S, q);
+}
+
+void nvmf_queue_leave(struct nvmf_queue *q)
+{
+	if (!is_admin(q) && q->ctrl && q->ctrl->settled) {
+		nvmf_queue_disconnect(q);
+	} else if (reactor_is_current(q->reactor)) {
+		leave_here(&q->leave_message);
+	} else if (!q->leave_posted) {
+		q->leave_posted = true;
+		q->leave_message.run = leave_here;
+		reactor_post(q->reactor, &q->leave_message);
 	}
 }
 

@@ -151,6 +151,8 @@ struct controller {
 	uint32_t in_capsule_len; /* what IOCCSZ says: data or SGL descriptors behind the SQE */
 	/* properties */
 	uint32_t cc, csts;
+	bool settled;   /* the host sent an AER: it is through with its way in, as far as we can
+			 * tell */
 	bool resetting; /* CC.EN went to 0; RDY follows when the last I/O queue is gone */
 	/* keep alive: any command since the last look counts (CTRATT.TBKAS), see nvmf_queue.alive
 	 */
@@ -501,6 +503,7 @@ __attribute__((warn_unused_result)) int controller_create(struct subsystem *s,
 void controller_put(struct controller *c);
 void controller_start_keep_alive(struct controller *c, uint32_t kato_ms);
 void controller_disconnect(struct controller *c);
+void controller_leave(struct controller *c); /* nvmf_queue_leave() all of it */
 void async_event_request(struct nvmf_req *req);
 void keep_alive(struct nvmf_req *req);
 

@@ -325,7 +325,7 @@ static void end_subsystem(struct subsystem *s)
 		let_go_later(ns);
 	s->nnamespaces = 0;
 	LIST_FOREACH_SAFE (c, &s->controllers, entry, next)
-		controller_disconnect(c);
+		controller_leave(c);
 }
 
 void subsystem_end_if_unused(struct subsystem *s)
@@ -373,7 +373,7 @@ static void disconnect_the_refused(struct subsystem *s)
 		if (!why)
 			continue;
 		log_info("controller %u: host %s %s, disconnecting", c->cntlid, c->hostnqn, why);
-		controller_disconnect(c);
+		controller_leave(c);
 	}
 }
 

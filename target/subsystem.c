@@ -174,16 +174,6 @@ int target_start_worker(struct target *t)
 	return t->worker ? 0 : worker_create(control_reactor(t), &t->worker);
 }
 
-void target_stop(struct target *t)
-{
-	for (size_t i = 0; i < t->nsubsystems; i++) {
-		struct controller *c, *next;
-
-		LIST_FOREACH_SAFE (c, &t->subsystems[i]->controllers, entry, next)
-			controller_disconnect(c);
-	}
-}
-
 /* The discovery subsystem has its well-known name beside its own. */
 struct subsystem *subsystem_find(struct target *t, const char *nqn)
 {

@@ -132,6 +132,7 @@ struct nvmf_queue_ops {
 enum nvmf_queue_state {
 	QUEUE_WAIT_CONNECT, /* for the Connect command */
 	QUEUE_LIVE,
+	QUEUE_LEAVING, /* for one more command, to be refused; see nvmf_queue_leave() */
 	QUEUE_CLOSING, /* no new commands; waits for the transport to drain */
 };
 
@@ -182,8 +183,8 @@ struct nvmf_queue {
 	struct controller *ctrl;      /* NULL until Connect succeeded */
 	struct queue_auth *auth;      /* NULL: nobody authenticates on it */
 	LIST_ENTRY(nvmf_queue) entry; /* in the controller */
-	struct message disconnect_message;
-	bool disconnect_posted;
+	struct message disconnect_message, leave_message;
+	bool disconnect_posted, leave_posted;
 };
 
 /**
@@ -234,9 +235,6 @@ void target_retire_conf(struct target *t, struct config *old);
 /** target_check_sizes() - find namespaces whose device was resized, and tell the hosts. Control
  * thread. */
 void target_check_sizes(struct target *t);
-
-/** target_stop() - ask the transport to disconnect every queue of every controller. */
-void target_stop(struct target *t);
 
 /** target_has_controller() - is there a controller with this ID? For the check of CM private data.
  */
@@ -302,6 +300,18 @@ void nvmf_queue_close(struct nvmf_queue *q);
 /** nvmf_queue_disconnect() - have ops->disconnect() called in @q's reactor. Control thread. Safe to
  * call again, until nvmf_queue_fini(). */
 void nvmf_queue_disconnect(struct nvmf_queue *q);
+
+/**
+ * nvmf_queue_leave() - end the connection because we want to, so that the host learns of it at
+ * once. A Linux host takes notice of a disconnect only while its controller is live, see
+ * nvme_rdma_error_recovery(): on its way in, and when it deletes it, the command that it waits for,
+ * or sends next, would be without an answer for its whole timeout, 60 s. So that command is
+ * answered, with a status after which it may try again, and the connection ends with that answer,
+ * or after some seconds without a command. I/O queues of a controller that is live end as by
+ * nvmf_queue_disconnect(): that is how such a host learns of it. Control thread. Safe to call
+ * again, until nvmf_queue_fini().
+ */
+void nvmf_queue_leave(struct nvmf_queue *q);
 
 /** nvmf_queue_cntlid() - the controller that it belongs to; 0: none yet, or not any more. Control
  * thread. */

@@ -527,10 +527,8 @@ static void finish(struct message *m)
 {
 	struct conn *c = (void *)((uint8_t *)m - offsetof(struct conn, finish));
 
-	if (c->state == CONN_LIVE)
+	if (c->state == CONN_LIVE) /* or it ends already: a controller has it, so it was accepted */
 		c->state = CONN_FINISHING;
-	else if (c->state == CONN_ACCEPTING)
-		conn_kill(c);
 	conn_check_finished(c);
 }
 

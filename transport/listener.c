@@ -424,7 +424,7 @@ static void remove_port(struct listener *l)
 	close_listener(l);
 	LIST_FOREACH_SAFE (c, &tr->conns, entry, next)
 		if (c->nvmf.port.id == id)
-			nvmf_queue_disconnect(&c->nvmf);
+			nvmf_queue_leave(&c->nvmf);
 }
 
 static const struct config_port *port_at(const struct config *c, const struct config_port *port)
@@ -580,8 +580,10 @@ void transport_finish(struct transport *tr)
 
 	listen_no_more(tr);
 	LIST_FOREACH (c, &tr->conns, entry)
-		if (c->nvmf.qid)
+		if (c->nvmf.qid && nvmf_queue_cntlid(&c->nvmf))
 			conn_finish(c);
+		else if (c->nvmf.qid)
+			nvmf_queue_leave(&c->nvmf); /* its Connect is on the way */
 }
 
 bool transport_finished(const struct transport *tr)
@@ -600,7 +602,7 @@ void transport_stop(struct transport *tr)
 
 	listen_no_more(tr);
 	LIST_FOREACH_SAFE (c, &tr->conns, entry, next)
-		nvmf_queue_disconnect(&c->nvmf);
+		nvmf_queue_leave(&c->nvmf);
 }
 
 unsigned int transport_nconns(const struct transport *tr)

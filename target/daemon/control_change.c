@@ -240,7 +240,7 @@ static void disconnect(struct json_object *array, struct controller *c)
 	put_number(o, "controller", c->cntlid);
 	put_text(o, "host", c->hostnqn);
 	put_text(o, "subsystem", c->subsys->nqn);
-	controller_disconnect(c);
+	controller_leave(c);
 }
 
 int control_disconnect(struct control_call *call)

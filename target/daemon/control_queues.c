@@ -14,6 +14,7 @@ static const char *queue_state(const struct transport_queue *q)
 		return "connecting";
 	case QUEUE_LIVE:
 		return q->queue->unauthenticated ? "authenticating" : q->state;
+	case QUEUE_LEAVING:
 	case QUEUE_CLOSING:
 		return "ending";
 	}

@@ -291,11 +291,12 @@ START_TEST(host_is_disconnected)
 	ck_assert_str_eq(text("error.errno"), "ENOENT");
 	answer_to("{'command':'disconnect','controller':2}");
 	ck_assert_str_eq(text("error.errno"), "ENOENT");
-	ck_assert_int_eq(ndisconnects, 0);
+	ck_assert_int_eq(admin->state, QUEUE_LIVE);
 	answer_to("{'command':'disconnect','host':'" HOSTNQN "','subsystem':'" NQN
 		  "','controller':1}");
 	ck_assert_str_eq(text("result.disconnected.0.controller"), "1");
-	ck_assert_int_eq(ndisconnects, 2);      /* both queues */
+	ck_assert_int_eq(admin->state, QUEUE_LEAVING);
+	ck_assert_int_eq(io->state, QUEUE_LEAVING);
 	answer_to("{'command':'controllers'}"); /* it ends when its queues are gone */
 	ck_assert_str_eq(text("result.0.host"), HOSTNQN);
 	drop_queue(io);
