@@ -504,6 +504,25 @@ static void go_live(struct message *m)
 	conn_start_pending(c);
 }
 
+/* The CM tells of ESTABLISHED then, as it does of the host's last message. */
+static void tell_cm(struct message *m)
+{
+	const struct conn *c = (void *)((uint8_t *)m - offsetof(struct conn, came_early));
+
+	(void)rdma_notify(c->id, IBV_EVENT_COMM_EST); /* fails if it knows already */
+}
+
+/* The host's last message of the handshake may be lost, and is repeated after seconds only. That
+ * there is a capsule says the same. */
+void conn_came_early(struct conn *c)
+{
+	if (c->told_early)
+		return;
+	c->told_early = true;
+	c->came_early.run = tell_cm;
+	reactor_post(c->transport->reactors->r[0], &c->came_early);
+}
+
 void conn_established(struct conn *c)
 {
 	c->established.run = go_live;

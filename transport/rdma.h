@@ -113,7 +113,8 @@ struct rnic {
 };
 
 enum conn_state {
-	CONN_ACCEPTING, /* for ESTABLISHED; capsules that come before it are kept */
+	CONN_ACCEPTING, /* for ESTABLISHED; capsules that come before it are kept, and bring it on
+			 */
 	CONN_LIVE,
 	CONN_FINISHING, /* for the commands that it has; capsules that come are kept */
 	CONN_DRAINING,  /* for everything that is out */
@@ -219,7 +220,8 @@ struct conn {
 	bool sending_seen;
 	bool last_wqe_told; /* control thread */
 	ev_timer last_wqe_timer, gone_timer;
-	struct message established, last_wqe_message, finish, death;
+	struct message came_early, established, last_wqe_message, finish, death;
+	bool told_early;
 	bool finish_told;        /* control thread */
 	LIST_ENTRY(conn) bucket; /* in lane->by_qpn */
 	LIST_ENTRY(conn) entry;  /* in transport->conns: control thread */
@@ -291,9 +293,10 @@ enum nvme_rdma_cm_status cm_parse_request(const void *data, size_t len,
 const char *cm_status_text(enum nvme_rdma_cm_status status);
 void conn_request(struct listener *l, struct rdma_cm_id *id,
 		  const struct rdma_conn_param *param); /* control */
-void conn_established(struct conn *c);                  /* control */
-void conn_last_wqe(struct conn *c);                     /* control */
-void conn_finish(struct conn *c);                       /* control */
+void conn_came_early(struct conn *c);
+void conn_established(struct conn *c); /* control */
+void conn_last_wqe(struct conn *c);    /* control */
+void conn_finish(struct conn *c);      /* control */
 void conn_check_finished(struct conn *c);
 void conn_kill(struct conn *c);
 void conn_expect_nothing(struct conn *c);

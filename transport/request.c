@@ -107,6 +107,8 @@ static void capsule_arrived(struct conn *c, struct recv *recv, uint32_t len)
 {
 	recv->conn = c;
 	recv->in_capsule_len = len - (uint32_t)sizeof(struct nvme_sqe);
+	if (c->state == CONN_ACCEPTING)
+		conn_came_early(c);
 	if (recv->lane && must_wait(c))
 		recv = copy_capsule(recv);
 	STAILQ_INSERT_TAIL(&c->pending, recv, entry);
