@@ -12,6 +12,7 @@
 #define LAST_WQE_TIMEOUT_S   2
 #define GONE_TIMEOUT_S       5
 #define ADMIN_IN_CAPSULE_LEN 1024
+#define UNKNOWN_SHARE        4 /* of connection_memory: one part, see has_room() */
 
 /* ---- private data -----------------------------------------------------------------------------
  */
@@ -96,6 +97,32 @@ static unsigned int send_wrs(const struct conn *c)
 	return 2u * c->nreqs + PIECE_WRS;
 }
 
+/* No Connect command has succeeded on it: nobody knows whose it is. */
+static bool is_unknown(const struct conn *c)
+{
+	return nvmf_queue_cntlid(&c->nvmf) == 0;
+}
+
+/*
+ * The limits of hosts begin with the Connect command. Before, connections are only somebody's who
+ * sends from that address, and would hold the memory of all others for as long as they may wait for
+ * that command: so an address has part of it for them, and one connection at least.
+ */
+static bool has_room(const struct conn *c, size_t len)
+{
+	const struct transport *tr = c->transport;
+	size_t most = tr->conf->connection_memory, unknown = 0;
+	const struct conn *other;
+
+	if (len > tr->conf->queue_memory || tr->mem_used + len > most)
+		return false;
+	LIST_FOREACH (other, &tr->conns, entry)
+		if (other != c && is_unknown(other) &&
+		    strcmp(other->nvmf.remote_address, c->nvmf.remote_address) == 0)
+			unknown += other->mem_reserved;
+	return unknown == 0 || unknown + len <= most / UNKNOWN_SHARE;
+}
+
 /* What the connection may come to need, all of it; what it does not use is never touched. */
 static int reserve_memory(struct conn *c, size_t in_capsule_len)
 {
@@ -104,7 +131,7 @@ static int reserve_memory(struct conn *c, size_t in_capsule_len)
 	size_t len = sizeof(*c) + requests_len(c) + c->nreqs * sizeof(struct nvme_cqe) +
 		     c->depth * (sizeof(struct recv) + sizeof(struct nvme_sqe)) + data;
 
-	if (len > tr->conf->queue_memory || tr->mem_used + len > tr->conf->connection_memory)
+	if (!has_room(c, len))
 		return -ENOMEM;
 	c->mem_reserved = len;
 	tr->mem_used += len;
