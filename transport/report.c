@@ -214,6 +214,7 @@ static void look_at_queues(void *arg)
 	static const char *const states[] = {
 		[CONN_ACCEPTING] = "accepting",
 		[CONN_LIVE] = "live",
+		[CONN_FINISHING] = "finishing",
 		[CONN_DRAINING] = "draining",
 	};
 	const struct listing *l = arg;

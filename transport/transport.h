@@ -100,7 +100,7 @@ bool transport_finished(const struct transport *tr);
  */
 struct transport_queue {
 	const struct nvmf_queue *queue;
-	const char *rnic, *state; /* "accepting", "live", "draining" */
+	const char *rnic, *state; /* "accepting", "live", "finishing", "draining" */
 	enum nvmf_queue_state queue_state;
 	unsigned int path_mtu;       /* bytes */
 	uint16_t entries;            /* as Connect had it; 0: not connected yet */
