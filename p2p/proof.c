@@ -170,7 +170,7 @@ static void run_rnic_cases(struct loopback *lo, struct slot *slot, enum ibv_mtu 
 
 void proof_rnic(struct slot_cache *c, uint8_t port_num, enum ibv_mtu mtu, struct proof *ret)
 {
-	struct slot *slot = slot_take(c, PROOF_LEN, NULL);
+	struct slot *slot = slot_take(c, PROOF_LEN, (struct slot_owner){ 0 });
 	uint8_t *buf = malloc(2 * PROOF_LEN);
 	struct loopback lo;
 	int err;

@@ -169,23 +169,45 @@ static uint32_t pages_for(size_t len)
 	return UINT32_C(1) << class_of(len);
 }
 
+static uint32_t held(const struct slot_share *s)
+{
+	return s->pages + s->queued;
+}
+
 /* What a share has, and is about to have, after it may be SHARE times what is free after it.
  * Whoever has nothing may always try. */
-static bool within_share(const struct slot_cache *c, size_t len, const struct slot_share *share)
+static bool within_share(const struct slot_cache *c, size_t len, const struct slot_owner *o)
 {
 	uint32_t free = c->provider->max_pages - c->provider->slot_pages;
-	uint32_t need = pages_for(len), has = share->pages + share->queued;
+	uint32_t need = pages_for(len);
 
-	return has == 0 || (free >= need && has + need <= SHARE * (free - need));
+	return held(o->share) == 0 ||
+	       (free >= need && held(o->share) + need <= SHARE * (free - need));
+}
+
+/* What a part has after it may be what others of its share can still get after it. */
+static bool within_part(const struct slot_cache *c, size_t len, const struct slot_owner *o)
+{
+	uint32_t free = c->provider->max_pages - c->provider->slot_pages;
+	uint32_t need = pages_for(len);
+
+	return held(o->part) == 0 ||
+	       (free >= need && (SHARE + 1) * (held(o->part) + need) + held(o->share) + need <=
+					SHARE * (free - need));
 }
 
 /* Must it wait for its own share, behind those who do already? */
-static bool over_share(const struct slot_cache *c, size_t len, const struct slot_share *share)
+static bool over_share(const struct slot_cache *c, size_t len, const struct slot_owner *o)
 {
-	return share && (!TAILQ_EMPTY(&share->parked) || !within_share(c, len, share));
+	return o->share && (!TAILQ_EMPTY(&o->share->parked) || !within_share(c, len, o));
 }
 
-static struct slot *take(struct slot_cache *c, size_t len, struct slot_share *share)
+static bool over_part(const struct slot_cache *c, size_t len, const struct slot_owner *o)
+{
+	return o->part && (!TAILQ_EMPTY(&o->part->parked) || !within_part(c, len, o));
+}
+
+static struct slot *take(struct slot_cache *c, size_t len, const struct slot_owner *o)
 {
 	unsigned int class = class_of(len);
 	struct slot *slot = TAILQ_FIRST(&c->idle[class]);
@@ -199,9 +221,11 @@ static struct slot *take(struct slot_cache *c, size_t len, struct slot_share *sh
 			return NULL;
 		counter_add(&c->stats.linked, 1);
 	}
-	slot->share = share;
-	if (share)
-		share->pages += UINT32_C(1) << class;
+	slot->owner = *o;
+	if (o->share)
+		o->share->pages += UINT32_C(1) << class;
+	if (o->part)
+		o->part->pages += UINT32_C(1) << class;
 	counter_add32(&c->ntaken, 1);
 	counter_add32(&c->provider->slot_pages, UINT32_C(1) << class);
 	c->window->slot_pages += UINT32_C(1) << class;
@@ -219,13 +243,14 @@ static bool others_wait(const struct slot_cache *c)
 	return false;
 }
 
-struct slot *slot_take(struct slot_cache *c, size_t len, struct slot_share *share)
+struct slot *slot_take(struct slot_cache *c, size_t len, struct slot_owner owner)
 {
-	if (over_share(c, len, share) || (!TAILQ_EMPTY(&c->domain->waiters) && others_wait(c))) {
+	if (over_part(c, len, &owner) || over_share(c, len, &owner) ||
+	    (!TAILQ_EMPTY(&c->domain->waiters) && others_wait(c))) {
 		c->lacking = 0;
 		return NULL;
 	}
-	return take(c, len, share);
+	return take(c, len, &owner);
 }
 
 /* Is nobody left who could give back what is lacking? */
@@ -245,53 +270,92 @@ bool slot_possible(const struct slot_cache *c, size_t len)
 	       !hopeless(c);
 }
 
+static void put_in(struct slot_waiters *queue, struct slot_waiter *w)
+{
+	w->queue = queue;
+	TAILQ_INSERT_TAIL(queue, w, entry);
+}
+
 /* With all others, in the order of arrival. */
 static void join_queue(struct slot_waiter *w)
 {
-	w->parked = false;
-	TAILQ_INSERT_TAIL(&w->cache->domain->waiters, w, entry);
-	if (w->share)
-		w->share->queued += pages_for(w->len);
+	put_in(&w->cache->domain->waiters, w);
+	if (w->owner.share)
+		w->owner.share->queued += pages_for(w->len);
+}
+
+static bool join_share(struct slot_waiter *w)
+{
+	bool over = over_share(w->cache, w->len, &w->owner);
+
+	if (w->owner.part)
+		w->owner.part->queued += pages_for(w->len);
+	if (over)
+		put_in(&w->owner.share->parked, w);
+	else
+		join_queue(w);
+	return over;
 }
 
 /* The share has become smaller: those who waited for that wait with all others now. Nobody is
  * parked in a share that has nothing out and nobody in the queue, so this is called again. */
-static void unpark(struct slot_share *share)
+static void unpark_share(struct slot_share *share)
 {
 	struct slot_waiter *w;
 
-	while ((w = TAILQ_FIRST(&share->parked)) && within_share(w->cache, w->len, share)) {
+	while ((w = TAILQ_FIRST(&share->parked)) && within_share(w->cache, w->len, &w->owner)) {
 		TAILQ_REMOVE(&share->parked, w, entry);
 		join_queue(w);
 	}
 }
 
+/* The same for a part, whose waiters may have to wait for the share then. */
+static void unpark_part(struct slot_share *part)
+{
+	struct slot_waiter *w;
+
+	while ((w = TAILQ_FIRST(&part->parked)) && within_part(w->cache, w->len, &w->owner)) {
+		TAILQ_REMOVE(&part->parked, w, entry);
+		(void)join_share(w);
+	}
+}
+
+static void unpark(const struct slot_owner *o)
+{
+	if (o->share)
+		unpark_share(o->share);
+	if (o->part)
+		unpark_part(o->part);
+}
+
 void slot_wait(struct slot_cache *c, struct slot_waiter *w)
 {
+	bool parked = over_part(c, w->len, &w->owner);
+
 	w->cache = c;
 	c->domain->nwaiting++;
 	counter_add(&c->stats.waits, 1);
-	if (over_share(c, w->len, w->share)) {
-		w->parked = true;
-		TAILQ_INSERT_TAIL(&w->share->parked, w, entry);
+	if (parked)
+		put_in(&w->owner.part->parked, w);
+	else
+		parked = join_share(w);
+	if (parked)
 		counter_add(&c->stats.over_share, 1);
-	} else {
-		join_queue(w);
-	}
 }
 
 void slot_unwait(struct slot_waiter *w)
 {
+	struct slot_owner o = w->owner;
+
 	w->cache->domain->nwaiting--;
-	if (w->parked) {
-		TAILQ_REMOVE(&w->share->parked, w, entry);
+	TAILQ_REMOVE(w->queue, w, entry);
+	if (o.part && w->queue == &o.part->parked)
 		return;
-	}
-	TAILQ_REMOVE(&w->cache->domain->waiters, w, entry);
-	if (w->share) {
-		w->share->queued -= pages_for(w->len);
-		unpark(w->share);
-	}
+	if (o.part)
+		o.part->queued -= pages_for(w->len);
+	if (o.share && w->queue == &w->cache->domain->waiters)
+		o.share->queued -= pages_for(w->len);
+	unpark(&o);
 }
 
 static bool behind_a_blocked_one(const struct slot_cache *c)
@@ -324,7 +388,7 @@ static bool serve_one(struct slot_domain *d)
 
 		if (behind_a_blocked_one(w->cache))
 			continue;
-		slot = take(w->cache, w->len, w->share);
+		slot = take(w->cache, w->len, &w->owner);
 		if (slot || hopeless(w->cache)) {
 			answer(w, slot);
 			return true;
@@ -349,13 +413,13 @@ void slot_give(struct slot *slot)
 {
 	struct slot_cache *c = slot->cache;
 	struct slot_domain *d = c->domain;
-	struct slot_share *share = slot->share;
-	unsigned int slot_class = slot->class;
+	struct slot_owner o = slot->owner;
+	uint32_t pages = UINT32_C(1) << slot->class;
 
 	assert(c->ntaken > 0);
 	counter_add32(&c->ntaken, -1u);
-	counter_add32(&c->provider->slot_pages, -(UINT32_C(1) << slot->class));
-	c->window->slot_pages -= UINT32_C(1) << slot->class;
+	counter_add32(&c->provider->slot_pages, -pages);
+	c->window->slot_pages -= pages;
 	if (c->provider->state == PROVIDER_ACTIVE) {
 		slot->idle_since = d->clock++;
 		slot->idle_tick = d->tick;
@@ -363,10 +427,11 @@ void slot_give(struct slot *slot)
 	} else {
 		drop(slot);
 	}
-	if (share) {
-		share->pages -= UINT32_C(1) << slot_class;
-		unpark(share);
-	}
+	if (o.share)
+		o.share->pages -= pages;
+	if (o.part)
+		o.part->pages -= pages;
+	unpark(&o);
 	if (!TAILQ_EMPTY(&d->waiters))
 		serve_waiters(d);
 }

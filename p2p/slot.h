@@ -10,8 +10,10 @@
  * come first served, and is told when waiting is hopeless.
  *
  * Who takes much leaves something to others: pages that are counted to a share (a namespace's) may
- * be three times what is left free, no more, so that one slow drive never holds all. Beyond it,
- * whoever waits does so in the share's own queue, and in nobody's way.
+ * be three times what is left free, no more, so that one slow drive never holds all. Of that, a
+ * part (a connection's) may be as much as it leaves to the share's others, so that no host that
+ * takes its answers slowly, or not at all, holds all of its drive's memory. Beyond it, whoever
+ * waits does so in the part's or the share's own queue, and in nobody's way.
  *
  * Pages are not cleared between users: whoever takes a slot sends only bytes that were put there
  * for this request.
@@ -29,13 +31,20 @@
 #define SLOT_LEN_MAX (P2P_PAGE_SIZE << (SLOT_CLASSES - 1)) /* bytes */
 
 struct slot_cache;
+struct slot_share;
+
+/* On whose account a slot is taken. */
+struct slot_owner {
+	struct slot_share *share; /* NULL: nobody's */
+	struct slot_share *part;  /* of that share; NULL: only the share counts */
+};
 
 struct slot {
 	uint8_t *va;   /* address for the RNIC (IOVA) and for O_DIRECT alike; page-aligned */
 	uint32_t lkey; /* of the window */
 	struct slot_cache *cache;
 	/* private: */
-	struct slot_share *share; /* while it is out; NULL: nobody's */
+	struct slot_owner owner; /* while it is out */
 	uint8_t class;
 	uint32_t idle_tick;  /* the domain's tick when it became idle */
 	uint64_t idle_since; /* order of becoming idle */
@@ -52,19 +61,19 @@ struct slot_waiter {
 	 * was lost, or nobody is left who could give one back). May take, give and wait.
 	 */
 	void (*ready)(struct slot_waiter *w, struct slot *slot);
-	struct slot_share *share; /* NULL: nobody's */
+	struct slot_owner owner;
 	/* private: */
 	struct slot_cache *cache;
-	bool parked; /* in the share's queue */
+	struct slot_waiters *queue; /* that it is in: its part's, its share's or the domain's */
 	TAILQ_ENTRY(slot_waiter) entry;
 };
 TAILQ_HEAD(slot_waiters, slot_waiter);
 
-/* Reactor-local, see slot_share_init(). */
+/* A share or a part. Reactor-local, see slot_share_init(). */
 struct slot_share {
 	/* private: */
 	uint32_t pages;  /* in slots that are out */
-	uint32_t queued; /* wanted by its waiters in the domain's queue */
+	uint32_t queued; /* wanted by its waiters that have left its queue */
 	struct slot_waiters parked;
 };
 
@@ -73,7 +82,7 @@ struct slot_stats {
 	uint64_t linked;    /* taken by linking */
 	uint64_t evictions; /* idle slots unlinked to make room, or after a while */
 	uint64_t waits;
-	uint64_t over_share; /* of these, in the share's own queue */
+	uint64_t over_share; /* of these, in the part's or the share's own queue */
 };
 
 /* All caches of a reactor; embedded, see slot_domain_init(). */
@@ -117,12 +126,11 @@ __attribute__((warn_unused_result)) int slot_cache_create(struct slot_domain *d,
 void slot_cache_destroy(struct slot_cache *c);
 
 /**
- * slot_take() - a linked slot of at least @len bytes (1..SLOT_LEN_MAX), counted to @share (NULL: to
- * nobody's).
- * Return: the slot, or NULL: none can be had now, or the share has enough, or others wait already
- * for the same provider or window (order of arrival is kept).
+ * slot_take() - a linked slot of at least @len bytes (1..SLOT_LEN_MAX), on @owner's account.
+ * Return: the slot, or NULL: none can be had now, or the part or share has enough, or others wait
+ * already for the same provider or window (order of arrival is kept).
  */
-struct slot *slot_take(struct slot_cache *c, size_t len, struct slot_share *share);
+struct slot *slot_take(struct slot_cache *c, size_t len, struct slot_owner owner);
 
 /** slot_wait() - be given a slot as soon as one is free, first come first served. @w stays the
  * caller's and must live until ready() or slot_unwait(). Only after slot_take() gave NULL, and only

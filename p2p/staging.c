@@ -69,6 +69,7 @@ int staging_create(struct ibv_pd *pd, uint8_t port_num, struct provider_set *set
 	st->set = set;
 	st->domain = domain;
 	st->port_num = port_num;
+	slot_share_init(&st->admin);
 	topology_rnic_client(topo, ibv_get_device_name(pd->context->device), &st->client);
 
 	int err = window_create_pinned(pd, host_size, &st->pinned);
@@ -186,13 +187,14 @@ static struct slot_cache *best_cache(const struct staging *st, const struct stag
 	return best == PROVIDER_MAX ? NULL : st->cmb[v->usable[best].index];
 }
 
-struct stage_result staging_take_host(struct staging *st, struct stage_client *c, uint8_t place,
-				      size_t len)
+struct stage_result staging_take_host(struct staging *st, struct stage_client *c,
+				      struct stage_user *user, uint8_t place, size_t len)
 {
-	struct slot_share *share = c ? &c->share[PROVIDER_MAX] : NULL;
-	struct stage_result r = { .slot = slot_take(st->host, len, share),
+	const struct slot_owner owner = { c ? &c->share[PROVIDER_MAX] : &st->admin,
+					  &user->part[PROVIDER_MAX] };
+	struct stage_result r = { .slot = slot_take(st->host, len, owner),
 				  .place = place,
-				  .share = share };
+				  .owner = owner };
 
 	if (!r.slot && slot_possible(st->host, len))
 		r.wait = st->host;
@@ -210,21 +212,29 @@ static uint8_t why_host(const struct staging *st, const struct stage_view *v, en
 	return st->odp ? (uint8_t)(STAGE_HOST_MTU + mtu) : STAGE_HOST_NO_ODP;
 }
 
-struct stage_result staging_take(struct staging *st, struct stage_client *c, enum ibv_mtu mtu,
-				 bool aligned, size_t len)
+/* Of that CMB. Who may go on to host memory is in nobody's way. */
+static struct slot_owner owner_of(struct stage_client *c, struct stage_user *user,
+				  unsigned int index)
+{
+	if (c->view.policy != STAGE_REQUIRE)
+		return (struct slot_owner){ NULL, NULL };
+	return (struct slot_owner){ &c->share[index], &user->part[index] };
+}
+
+struct stage_result staging_take(struct staging *st, struct stage_client *c,
+				 struct stage_user *user, enum ibv_mtu mtu, bool aligned,
+				 size_t len)
 {
 	struct slot_cache *cache, *first = NULL;
 	const struct stage_view *v;
 	uint32_t tried = 0;
 
 	if (!c)
-		return staging_take_host(st, NULL, STAGE_HOST_OFF, len);
+		return staging_take_host(st, NULL, user, STAGE_HOST_OFF, len);
 	v = &c->view;
 	while (st->odp && (cache = best_cache(st, v, mtu, aligned, tried))) {
 		unsigned int index = cache->provider->index;
-		/* who may go on to host memory is in nobody's way */
-		struct slot_share *share = v->policy == STAGE_REQUIRE ? &c->share[index] : NULL;
-		struct slot *slot = slot_take(cache, len, share);
+		struct slot *slot = slot_take(cache, len, owner_of(c, user, index));
 
 		if (slot)
 			return (struct stage_result){ .slot = slot, .place = (uint8_t)index };
@@ -234,14 +244,14 @@ struct stage_result staging_take(struct staging *st, struct stage_client *c, enu
 	}
 	if (v->policy == STAGE_REQUIRE && first)
 		return (struct stage_result){ .wait = first,
-					      .share = &c->share[first->provider->index],
+					      .owner = owner_of(c, user, first->provider->index),
 					      .place = (uint8_t)first->provider->index };
 
 	uint8_t why = tried ? STAGE_HOST_EXHAUSTED : why_host(st, v, mtu, aligned);
 
 	if (v->policy == STAGE_REQUIRE)
 		return (struct stage_result){ .place = why };
-	return staging_take_host(st, c, why, len);
+	return staging_take_host(st, c, user, why, len);
 }
 
 void staging_copy_proofs(struct staging *st, const struct staging *proved)
@@ -358,6 +368,12 @@ void stage_client_init(struct stage_client *c)
 	memset(c, 0, sizeof(*c));
 	for (unsigned int i = 0; i <= PROVIDER_MAX; i++)
 		slot_share_init(&c->share[i]);
+}
+
+void stage_user_init(struct stage_user *u)
+{
+	for (unsigned int i = 0; i <= PROVIDER_MAX; i++)
+		slot_share_init(&u->part[i]);
 }
 
 void stage_target_view(const struct stage_target *t, struct stage_view *ret)

@@ -92,6 +92,12 @@ struct stage_client {
 	struct slot_share share[PROVIDER_MAX + 1]; /* of each CMB, of host memory */
 };
 
+/* One connection in its reactor: what it holds of its drives' shares. */
+struct stage_user {
+	/* private: */
+	struct slot_share part[PROVIDER_MAX + 1]; /* as above */
+};
+
 struct staging {
 	struct provider_set *set;   /* not owned */
 	struct slot_domain *domain; /* not owned */
@@ -99,6 +105,7 @@ struct staging {
 	struct window *pinned;
 	struct slot_cache *cmb[PROVIDER_MAX]; /* by provider index; NULL without odp */
 	struct slot_cache *host;
+	struct slot_share admin;  /* of host memory, for payload of no drive */
 	struct p2p_client client; /* the RNIC */
 	char why_no_odp[192];
 	bool trust; /* tests only: use what was not proved */
@@ -110,10 +117,10 @@ struct staging {
 
 /* What staging_take() found. */
 struct stage_result {
-	struct slot *slot;        /* NULL: wait, or fail */
-	struct slot_cache *wait;  /* where slot is NULL: whom to wait for; NULL: fail the command */
-	struct slot_share *share; /* to wait with */
-	uint8_t place;            /* of the slot, or the one waited for */
+	struct slot *slot;       /* NULL: wait, or fail */
+	struct slot_cache *wait; /* where slot is NULL: whom to wait for; NULL: fail the command */
+	struct slot_owner owner; /* to wait with */
+	uint8_t place;           /* of the slot, or the one waited for */
 };
 
 /**
@@ -150,11 +157,13 @@ const struct proof *staging_prove(struct staging *st, struct provider *p, enum i
 /**
  * staging_take() - a slot for one command's payload.
  * @c: the drive; NULL for payload that the CPU makes or reads (admin commands): host memory.
+ * @user: the connection that the command came by.
  * @mtu: the connection's path MTU. @aligned: every RDMA operation on the slot starts on a page.
  * No lock; no system call where a slot is warm. Reactor-local.
  */
-struct stage_result staging_take(struct staging *st, struct stage_client *c, enum ibv_mtu mtu,
-				 bool aligned, size_t len);
+struct stage_result staging_take(struct staging *st, struct stage_client *c,
+				 struct stage_user *user, enum ibv_mtu mtu, bool aligned,
+				 size_t len);
 
 /** staging_copy_proofs() - @st believes what @proved has proved. Reactor-local for @st, and @proved
  * does not change meanwhile. */
@@ -162,8 +171,8 @@ void staging_copy_proofs(struct staging *st, const struct staging *proved);
 
 /** staging_take_host() - as staging_take(), but host memory whatever the drive may have:
  * @place is why. */
-struct stage_result staging_take_host(struct staging *st, struct stage_client *c, uint8_t place,
-				      size_t len);
+struct stage_result staging_take_host(struct staging *st, struct stage_client *c,
+				      struct stage_user *user, uint8_t place, size_t len);
 
 /**
  * stage_target_prove() - what the drive can be staged in, found by proof; anew each time.
@@ -176,6 +185,9 @@ void stage_target_prove(struct stage_target *t, struct provider_set *set,
 
 /** stage_client_init() - nothing is known and nothing held. There is nothing to undo. */
 void stage_client_init(struct stage_client *c);
+
+/** stage_user_init() - nothing is held. There is nothing to undo. */
+void stage_user_init(struct stage_user *u);
 
 /** stage_target_failed() - an I/O on the drive failed in the CMB @place though it was proved: use
  * it no more until it is proved again. Control thread. Return: true the first time (worth a log

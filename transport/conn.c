@@ -341,6 +341,7 @@ static struct conn *conn_create(struct listener *l, struct rdma_cm_id *id,
 	c->mem = MAP_FAILED;
 	c->reqs = MAP_FAILED;
 	c->cntlid = get16(req->cntlid);
+	stage_user_init(&c->stage);
 	STAILQ_INIT(&c->free_reqs);
 	STAILQ_INIT(&c->wr_waiters);
 	STAILQ_INIT(&c->pending);

@@ -193,6 +193,7 @@ struct conn {
 	uint16_t cntlid; /* what the host said in the CM's private data, 0: nothing */
 	struct cq_pair *cqs;
 	unsigned int recv_cqes, send_cqes; /* reserved there */
+	struct stage_user stage;
 	/* work to post with one doorbell at the end of the round */
 	struct ibv_send_wr *chain, **chain_end;
 	bool dirty, starving;

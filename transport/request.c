@@ -623,7 +623,7 @@ static void staged(struct request *req, const struct stage_result *r)
 		if (req->state != REQ_WAIT_SLOT)
 			set_state(req, REQ_WAIT_SLOT);
 		req->waiter.len = req->nvmf.len;
-		req->waiter.share = r->share;
+		req->waiter.owner = r->owner;
 		req->waiter.ready = waited_slot_ready;
 		slot_wait(r->wait, &req->waiter);
 	} else {
@@ -638,10 +638,11 @@ static void stage(struct request *req)
 {
 	struct staging *st = req->conn->lane->staging;
 	struct stage_client *client = nvmf_req_stage(&req->nvmf);
+	struct stage_user *user = &req->conn->stage;
 	struct stage_result r =
 		nvmf_req_cpu_data(&req->nvmf)
-			? staging_take_host(st, client, STAGE_HOST_CPU, req->nvmf.len)
-			: staging_take(st, client, req->conn->path_mtu, !req->unaligned,
+			? staging_take_host(st, client, user, STAGE_HOST_CPU, req->nvmf.len)
+			: staging_take(st, client, user, req->conn->path_mtu, !req->unaligned,
 				       req->nvmf.len);
 
 	/* however much others hold: a host can connect */
@@ -664,8 +665,8 @@ static void restage(struct nvmf_req *nvmf)
 		fail_request(req, NVME_NS_NOT_READY);
 		return;
 	}
-	r = staging_take_host(req->conn->lane->staging, nvmf_req_stage(nvmf), STAGE_HOST_RETRIED,
-			      nvmf->len);
+	r = staging_take_host(req->conn->lane->staging, nvmf_req_stage(nvmf), &req->conn->stage,
+			      STAGE_HOST_RETRIED, nvmf->len);
 	staged(req, &r);
 }
 

@@ -60,7 +60,7 @@ static struct window *window_without_rnic(size_t size)
 static void bench_warm(struct slot_cache *c, unsigned int rounds)
 {
 	for (size_t i = 0; i < NSIZES; i++) {
-		struct slot *slot = slot_take(c, sizes[i], NULL);
+		struct slot *slot = slot_take(c, sizes[i], (struct slot_owner){ 0 });
 		double start;
 
 		if (!slot)
@@ -68,7 +68,7 @@ static void bench_warm(struct slot_cache *c, unsigned int rounds)
 		slot_give(slot);
 		start = now_ns();
 		for (unsigned int n = 0; n < rounds; n++)
-			slot_give(slot_take(c, sizes[i], NULL));
+			slot_give(slot_take(c, sizes[i], (struct slot_owner){ 0 }));
 		printf("%-9s warm slot, take and give, %7zu bytes: %10.1f ns\n", c->provider->name,
 		       sizes[i], (now_ns() - start) / rounds);
 	}

@@ -490,6 +490,7 @@ static void drop_cache(struct fixture *f)
 }
 
 #define NSLOTS 64
+#define NOBODY ((struct slot_owner){ 0 })
 
 struct held {
 	struct slot *slot;
@@ -510,7 +511,7 @@ START_TEST(slots_never_overlap_and_all_come_back)
 			struct held h = { .len = 1 + random_below(random_below(2) ? 8192 : 600000),
 					  .stamp = (uint8_t)random_below(256) };
 
-			h.slot = slot_take(f->c, h.len, NULL);
+			h.slot = slot_take(f->c, h.len, NOBODY);
 			if (!h.slot)
 				continue;
 			ck_assert_uint_eq((uintptr_t)h.slot->va % P2P_PAGE_SIZE, 0);
@@ -540,11 +541,11 @@ END_TEST
 START_TEST(warm_slot_is_the_same_slot)
 {
 	struct fixture *f = make_cache(16);
-	struct slot *slot = slot_take(f->c, 4096, NULL), *again;
+	struct slot *slot = slot_take(f->c, 4096, NOBODY), *again;
 	uint64_t links = f->w->stats.links;
 
 	slot_give(slot);
-	again = slot_take(f->c, 100, NULL);
+	again = slot_take(f->c, 100, NOBODY);
 	ck_assert_ptr_eq(again, slot);
 	ck_assert_uint_eq(f->w->stats.links, links);
 	slot_give(again);
@@ -558,12 +559,12 @@ START_TEST(idle_slots_of_other_sizes_make_room)
 	struct slot *small[8];
 
 	for (int i = 0; i < 8; i++)
-		small[i] = slot_take(f->c, 4096, NULL);
-	ck_assert_ptr_null(slot_take(f->c, 4096, NULL));
+		small[i] = slot_take(f->c, 4096, NOBODY);
+	ck_assert_ptr_null(slot_take(f->c, 4096, NOBODY));
 	for (int i = 0; i < 8; i++)
 		slot_give(small[i]);
 
-	struct slot *large = slot_take(f->c, 8 * 4096, NULL);
+	struct slot *large = slot_take(f->c, 8 * 4096, NOBODY);
 
 	ck_assert_ptr_nonnull(large);
 	ck_assert_uint_eq(f->c->stats.evictions, 8);
@@ -589,7 +590,7 @@ static void ready(struct slot_waiter *w, struct slot *slot)
 START_TEST(waiters_are_served_in_order_and_a_small_one_does_not_overtake)
 {
 	struct fixture *f = make_cache(4);
-	struct slot *a = slot_take(f->c, 8192, NULL), *b = slot_take(f->c, 8192, NULL);
+	struct slot *a = slot_take(f->c, 8192, NOBODY), *b = slot_take(f->c, 8192, NOBODY);
 	struct test_waiter large = { .w = { .len = 16384, .ready = ready } };
 	struct test_waiter small = { .w = { .len = 4096, .ready = ready } };
 	struct test_waiter gone = { .w = { .len = 4096, .ready = ready } };
@@ -601,7 +602,7 @@ START_TEST(waiters_are_served_in_order_and_a_small_one_does_not_overtake)
 	slot_unwait(&gone.w);
 	slot_give(a); /* room for the small one, but the large one came first */
 	ck_assert_int_eq(served, 0);
-	ck_assert_ptr_null(slot_take(f->c, 4096, NULL));
+	ck_assert_ptr_null(slot_take(f->c, 4096, NOBODY));
 	slot_give(b);
 	ck_assert_int_eq(large.order, 1);
 	ck_assert_int_eq(served, 1);
@@ -613,6 +614,11 @@ START_TEST(waiters_are_served_in_order_and_a_small_one_does_not_overtake)
 }
 END_TEST
 
+static struct slot_owner of_share(struct slot_share *share)
+{
+	return (struct slot_owner){ share, NULL };
+}
+
 START_TEST(a_share_leaves_something_to_others)
 {
 	struct fixture *f = make_cache(16);
@@ -623,18 +629,20 @@ START_TEST(a_share_leaves_something_to_others)
 
 	slot_share_init(&hog);
 	slot_share_init(&meek);
-	while ((slot = slot_take(f->c, 4096, &hog)))
+	while ((slot = slot_take(f->c, 4096, of_share(&hog))))
 		held[n++] = slot;
 	ck_assert_uint_eq(n, 12); /* three times what is left */
 	ck_assert(slot_possible(f->c, 4096));
 	served = 0;
 	for (int i = 0; i < 3; i++) {
-		w[i].w = (struct slot_waiter){ .len = 4096, .ready = ready, .share = &hog };
+		w[i].w = (struct slot_waiter){ .len = 4096,
+					       .ready = ready,
+					       .owner = of_share(&hog) };
 		slot_wait(f->c, &w[i].w);
 	}
 	ck_assert_uint_eq(f->c->stats.over_share, 3);
 	/* those who wait for their own are in nobody's way */
-	slot = slot_take(f->c, 4096, &meek);
+	slot = slot_take(f->c, 4096, of_share(&meek));
 	ck_assert_ptr_nonnull(slot);
 	slot_give(slot);
 	ck_assert_int_eq(served, 0);
@@ -648,22 +656,80 @@ START_TEST(a_share_leaves_something_to_others)
 	while (n)
 		slot_give(held[--n]);
 	/* whoever has nothing may have all that there is */
-	slot = slot_take(f->c, 16 * 4096, &hog);
+	slot = slot_take(f->c, 16 * 4096, of_share(&hog));
 	ck_assert_ptr_nonnull(slot);
-	ck_assert_ptr_null(slot_take(f->c, 4096, &hog));
+	ck_assert_ptr_null(slot_take(f->c, 4096, of_share(&hog)));
 	slot_give(slot);
 	ck_assert_uint_eq(hog.pages, 0);
 	drop_cache(f);
 }
 END_TEST
 
+/* A host that gives nothing back, by one connection or by several: others of the same drive are
+ * served at once, whatever that host waits for. */
+START_TEST(a_part_leaves_something_to_others_of_its_share)
+{
+	static const struct {
+		unsigned int nhogs, expected; /* pages that each gets of 80: 3 / (4 + 4 n) */
+	} rows[] = { { 1, 30 }, { 2, 20 }, { 6, 9 } };
+	struct slot_owner hog[6], meek;
+	struct slot_share share, part[6], own;
+	struct slot *held[80], *slot;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct fixture *f = make_cache(80);
+		struct test_waiter w[6] = { 0 };
+		unsigned int n = 0;
+		bool any = true;
+
+		slot_share_init(&share);
+		slot_share_init(&own);
+		meek = (struct slot_owner){ &share, &own };
+		for (unsigned int h = 0; h < rows[i].nhogs; h++) {
+			slot_share_init(&part[h]);
+			hog[h] = (struct slot_owner){ &share, &part[h] };
+		}
+		while (any) {
+			any = false;
+			for (unsigned int h = 0; h < rows[i].nhogs; h++)
+				if ((slot = slot_take(f->c, 4096, hog[h]))) {
+					held[n++] = slot;
+					any = true;
+				}
+		}
+		served = 0;
+		for (unsigned int h = 0; h < rows[i].nhogs; h++) {
+			ck_assert_uint_le(part[h].pages, rows[i].expected);
+			ck_assert_uint_ge(part[h].pages + 1, rows[i].expected);
+			w[h].w = (struct slot_waiter){ .len = 4096,
+						       .ready = ready,
+						       .owner = hog[h] };
+			slot_wait(f->c, &w[h].w);
+		}
+		for (int turn = 0; turn < 3; turn++) {
+			slot = slot_take(f->c, 4 * 4096, meek);
+			ck_assert_ptr_nonnull(slot);
+			slot_give(slot);
+		}
+		ck_assert_int_eq(served, 0);
+		for (unsigned int h = 0; h < rows[i].nhogs; h++)
+			slot_unwait(&w[h].w);
+		while (n)
+			slot_give(held[--n]);
+		ck_assert_uint_eq(share.pages + share.queued + own.pages + own.queued, 0);
+		drop_cache(f);
+	}
+}
+END_TEST
+
 #define NSHARES  3
+#define NPARTS   4
 #define NWAITERS 40
 
 struct share_waiter {
 	struct test_waiter t; /* first */
 	bool waiting;
-	unsigned int ticket, *last; /* of its share */
+	unsigned int ticket, *last; /* of its part, and of its share */
 };
 
 static void ready_to_hold(struct slot_waiter *w, struct slot *slot)
@@ -682,16 +748,20 @@ START_TEST(shares_never_starve_and_never_take_all)
 {
 	struct fixture *f = make_cache(64);
 	static struct share_waiter w[NWAITERS];
-	struct slot_share share[NSHARES];
-	unsigned int nserved = 0, nparked = 0, last[NSHARES] = { 0 };
+	struct slot_share share[NSHARES], part[NPARTS];
+	unsigned int nserved = 0, nparked[2] = { 0 }, last[NSHARES][NPARTS] = { 0 };
 
 	random_state = 7;
 	memset(w, 0, sizeof(w));
 	for (int i = 0; i < NSHARES; i++)
 		slot_share_init(&share[i]);
+	for (int i = 0; i < NPARTS; i++)
+		slot_share_init(&part[i]);
 	for (unsigned int round = 0; round < 100000; round++) {
 		struct share_waiter *x = &w[random_below(NWAITERS)];
-		struct slot_share *s = &share[random_below(NSHARES)];
+		unsigned int si = random_below(NSHARES), pi = random_below(NPARTS);
+		struct slot_share *s = &share[si], *p = &part[pi];
+		struct slot_owner owner = { s, p };
 		size_t len = (size_t)4096 << random_below(5);
 
 		if (x->waiting) {
@@ -702,25 +772,28 @@ START_TEST(shares_never_starve_and_never_take_all)
 		} else if (x->t.slot) {
 			slot_give(x->t.slot);
 			x->t.slot = NULL;
-		} else if ((x->t.slot = slot_take(f->c, len, s))) {
+		} else if ((x->t.slot = slot_take(f->c, len, owner))) {
 			uint32_t left = f->p->max_pages - f->p->slot_pages;
 
 			ck_assert(s->pages == len / 4096 || s->pages <= 3 * left);
+			ck_assert(p->pages == len / 4096 || s->pages + 4 * p->pages <= 3 * left);
 			nserved++;
 		} else {
 			ck_assert(slot_possible(f->c, len));
 			x->t.w = (struct slot_waiter){ .len = len,
 						       .ready = ready_to_hold,
-						       .share = s };
+						       .owner = owner };
 			x->waiting = true;
 			x->ticket = round + 1;
-			x->last = &last[s - share];
+			x->last = &last[si][pi];
 			slot_wait(f->c, &x->t.w);
-			nparked += x->t.w.parked;
+			nparked[0] += x->t.w.queue == &s->parked;
+			nparked[1] += x->t.w.queue == &p->parked;
 		}
 	}
 	ck_assert_uint_gt(nserved, 1000);
-	ck_assert_uint_gt(nparked, 100);
+	ck_assert_uint_gt(nparked[0], 10);
+	ck_assert_uint_gt(nparked[1], 100);
 	/* all is given back: everybody gets his turn */
 	for (bool any = true; any;) {
 		any = false;
@@ -735,6 +808,8 @@ START_TEST(shares_never_starve_and_never_take_all)
 		ck_assert_msg(!w[i].waiting, "waiter %d waits for ever", i);
 	for (int i = 0; i < NSHARES; i++)
 		ck_assert_uint_eq(share[i].pages + share[i].queued, 0);
+	for (int i = 0; i < NPARTS; i++)
+		ck_assert_uint_eq(part[i].pages + part[i].queued, 0);
 	ck_assert_uint_eq(f->d.nwaiting, 0);
 	drop_cache(f);
 }
@@ -743,9 +818,9 @@ END_TEST
 START_TEST(what_can_never_fit_is_not_possible)
 {
 	struct fixture *f = make_cache(4);
-	struct slot *slot = slot_take(f->c, 4096, NULL);
+	struct slot *slot = slot_take(f->c, 4096, NOBODY);
 
-	ck_assert_ptr_null(slot_take(f->c, 16384, NULL));
+	ck_assert_ptr_null(slot_take(f->c, 16384, NOBODY));
 	ck_assert(slot_possible(f->c, 16384)); /* once the first is given back */
 	ck_assert(!slot_possible(f->c, 16385));
 	slot_give(slot);
@@ -757,17 +832,17 @@ END_TEST
 START_TEST(nobody_waits_for_what_nobody_can_give_back)
 {
 	struct fixture *f = make_cache(4);
-	struct slot *slot = slot_take(f->c, 4096, NULL);
+	struct slot *slot = slot_take(f->c, 4096, NOBODY);
 	struct test_waiter w = { .w = { .len = 16384, .ready = ready } };
 
 	served = 0;
-	ck_assert_ptr_null(slot_take(f->c, 16384, NULL));
+	ck_assert_ptr_null(slot_take(f->c, 16384, NOBODY));
 	slot_wait(f->c, &w.w);
 	ck_assert(buddy_take_range(&f->p->free, 2, 1)); /* not a slot: will not come back */
 	slot_give(slot);
 	ck_assert_int_eq(served, 1); /* told so, instead of waiting for ever */
 	ck_assert_ptr_null(w.slot);
-	ck_assert_ptr_null(slot_take(f->c, 16384, NULL));
+	ck_assert_ptr_null(slot_take(f->c, 16384, NOBODY));
 	ck_assert(!slot_possible(f->c, 16384));
 	buddy_give(&f->p->free, 2, 1);
 	drop_cache(f);
@@ -786,16 +861,16 @@ START_TEST(caches_of_one_provider_share_its_pages)
 
 	served = 0;
 	ck_assert_int_eq(slot_cache_create(&f->d, other_window, f->p, &other), 0);
-	a = slot_take(f->c, 16384, NULL);
+	a = slot_take(f->c, 16384, NOBODY);
 	slot_give(a); /* idle, holds all pages */
-	b = slot_take(other, 8192, NULL);
+	b = slot_take(other, 8192, NOBODY);
 	ck_assert_ptr_nonnull(b);
 	ck_assert_uint_eq(f->c->stats.evictions, 1);
-	ck_assert_ptr_null(slot_take(f->c, 16384, NULL));
+	ck_assert_ptr_null(slot_take(f->c, 16384, NOBODY));
 	ck_assert(slot_possible(f->c, 16384));
 	slot_wait(f->c, &w.w);
 	ck_assert_ptr_null(
-		slot_take(other, 4096, NULL)); /* there is room, but the other was first */
+		slot_take(other, 4096, NOBODY)); /* there is room, but the other was first */
 	slot_give(b);
 	ck_assert_int_eq(served, 1);
 	slot_give(w.slot);
@@ -819,11 +894,11 @@ START_TEST(caches_of_one_window_share_its_iova)
 		ck_assert_int_eq(provider_create_host(16, &p[i]), 0);
 		ck_assert_int_eq(slot_cache_create(&d, w, p[i], &c[i]), 0);
 	}
-	slot = slot_take(c[0], 16384, NULL);
-	ck_assert_ptr_null(slot_take(c[1], 4096, NULL));
+	slot = slot_take(c[0], 16384, NOBODY);
+	ck_assert_ptr_null(slot_take(c[1], 4096, NOBODY));
 	ck_assert_uint_eq(w->stats.full, 1);
 	slot_give(slot);
-	slot = slot_take(c[1], 4096, NULL); /* c[0]'s idle slot had all IOVA */
+	slot = slot_take(c[1], 4096, NOBODY); /* c[0]'s idle slot had all IOVA */
 	ck_assert_ptr_nonnull(slot);
 	slot_give(slot);
 	for (int i = 0; i < 2; i++)
@@ -837,19 +912,19 @@ END_TEST
 START_TEST(slots_of_a_lost_provider_go_and_waiters_are_told)
 {
 	struct fixture *f = make_cache(4);
-	struct slot *out = slot_take(f->c, 4096, NULL), *idle = slot_take(f->c, 4096, NULL);
+	struct slot *out = slot_take(f->c, 4096, NOBODY), *idle = slot_take(f->c, 4096, NOBODY);
 	struct test_waiter w = { .w = { .len = 16384, .ready = ready } };
 
 	served = 0;
 	slot_give(idle);
-	ck_assert_ptr_null(slot_take(f->c, 16384, NULL));
+	ck_assert_ptr_null(slot_take(f->c, 16384, NOBODY));
 	slot_wait(f->c, &w.w);
 	f->p->kind = PROVIDER_CMB; /* only those can be lost */
 	provider_lose(f->p);
 	slot_lose(&f->d, f->p);
 	ck_assert_int_eq(served, 1);
 	ck_assert_ptr_null(w.slot);
-	ck_assert_ptr_null(slot_take(f->c, 4096, NULL));
+	ck_assert_ptr_null(slot_take(f->c, 4096, NOBODY));
 	ck_assert(!slot_possible(f->c, 4096));
 	ck_assert(!provider_release(f->p)); /* one is still out */
 	slot_give(out);
@@ -874,7 +949,7 @@ static void *reactor_thread(void *arg)
 	random_state = (uint32_t)(uintptr_t)f | 1;
 	for (unsigned int i = 50000; i; i--) {
 		if (n < NSLOTS && random_below(2)) {
-			struct slot *slot = slot_take(f->c, 1 + random_below(65536), NULL);
+			struct slot *slot = slot_take(f->c, 1 + random_below(65536), NOBODY);
 
 			if (!slot)
 				continue;
@@ -1146,6 +1221,7 @@ struct choice {
 	struct staging st;
 	struct stage_target t;
 	struct stage_client drive;
+	struct stage_user user;
 };
 
 /* Two CMBs of 4 pages, both proved; the drive is nearer to the second. */
@@ -1155,6 +1231,7 @@ static struct choice *make_choice(void)
 
 	slot_domain_init(&c->d);
 	stage_client_init(&c->drive);
+	stage_user_init(&c->user);
 	c->st = (struct staging){ .set = &c->set, .domain = &c->d };
 	c->st.odp = c->odp = make_window(64 * P2P_PAGE_SIZE);
 	c->pinned = make_window(8 * P2P_PAGE_SIZE);
@@ -1193,7 +1270,7 @@ static void drop_choice(struct choice *c)
 static struct stage_result take_staged(struct choice *c, enum ibv_mtu mtu, size_t len)
 {
 	stage_target_view(&c->t, &c->drive.view);
-	return staging_take(&c->st, &c->drive, mtu, true, len);
+	return staging_take(&c->st, &c->drive, &c->user, mtu, true, len);
 }
 
 static unsigned int place_of(struct choice *c, enum ibv_mtu mtu, struct slot **ret_slot)
@@ -1282,19 +1359,19 @@ START_TEST(pieces_that_begin_within_a_page_need_a_proof_of_any_alignment)
 	stage_target_view(&c->t, &c->drive.view);
 	for (int i = 0; i < 2; i++)
 		c->st.proof[i][IBV_MTU_4096].verdict = PROOF_ALIGNED;
-	r = staging_take(&c->st, &c->drive, IBV_MTU_4096, true, P2P_PAGE_SIZE);
+	r = staging_take(&c->st, &c->drive, &c->user, IBV_MTU_4096, true, P2P_PAGE_SIZE);
 	ck_assert_uint_eq(r.place, 1);
 	slot_give(r.slot);
-	r = staging_take(&c->st, &c->drive, IBV_MTU_4096, false, P2P_PAGE_SIZE);
+	r = staging_take(&c->st, &c->drive, &c->user, IBV_MTU_4096, false, P2P_PAGE_SIZE);
 	ck_assert_uint_eq(r.place, STAGE_HOST_UNALIGNED);
 	slot_give(r.slot);
 	c->drive.view.policy = STAGE_REQUIRE;
-	r = staging_take(&c->st, &c->drive, IBV_MTU_4096, false, P2P_PAGE_SIZE);
+	r = staging_take(&c->st, &c->drive, &c->user, IBV_MTU_4096, false, P2P_PAGE_SIZE);
 	ck_assert_ptr_null(r.slot);
 	ck_assert_ptr_null(r.wait);
 	ck_assert_uint_eq(r.place, STAGE_HOST_UNALIGNED);
 	c->st.proof[0][IBV_MTU_4096].verdict = PROOF_ANY;
-	r = staging_take(&c->st, &c->drive, IBV_MTU_4096, false, P2P_PAGE_SIZE);
+	r = staging_take(&c->st, &c->drive, &c->user, IBV_MTU_4096, false, P2P_PAGE_SIZE);
 	ck_assert_uint_eq(r.place, 0);
 	slot_give(r.slot);
 	drop_choice(c);
@@ -1357,6 +1434,7 @@ int main(void)
 	tcase_add_test(tc, idle_slots_of_other_sizes_make_room);
 	tcase_add_test(tc, waiters_are_served_in_order_and_a_small_one_does_not_overtake);
 	tcase_add_test(tc, a_share_leaves_something_to_others);
+	tcase_add_test(tc, a_part_leaves_something_to_others_of_its_share);
 	tcase_add_test(tc, shares_never_starve_and_never_take_all);
 	tcase_add_test(tc, what_can_never_fit_is_not_possible);
 	tcase_add_test(tc, nobody_waits_for_what_nobody_can_give_back);
