@@ -92,7 +92,7 @@ struct stage_client {
 	struct slot_share share[PROVIDER_MAX + 1]; /* of each CMB, of host memory */
 };
 
-/* One connection in its reactor: what it holds of its drives' shares. */
+/* A host's controller in one reactor: what its queues hold of their drives' shares. */
 struct stage_user {
 	/* private: */
 	struct slot_share part[PROVIDER_MAX + 1]; /* as above */
@@ -157,7 +157,7 @@ const struct proof *staging_prove(struct staging *st, struct provider *p, enum i
 /**
  * staging_take() - a slot for one command's payload.
  * @c: the drive; NULL for payload that the CPU makes or reads (admin commands): host memory.
- * @user: the connection that the command came by.
+ * @user: on whose account.
  * @mtu: the connection's path MTU. @aligned: every RDMA operation on the slot starts on a page.
  * No lock; no system call where a slot is warm. Reactor-local.
  */

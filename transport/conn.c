@@ -697,7 +697,14 @@ void conn_expect_nothing(struct conn *c)
 
 static void step_4(struct message *m)
 {
-	free((uint8_t *)m - offsetof(struct conn, death));
+	struct conn *c = (void *)((uint8_t *)m - offsetof(struct conn, death));
+
+	struct conn *payer = c->payer;
+
+	if (payer != c)
+		free(c);
+	if (payer && --payer->npayed == 0)
+		free(payer);
 }
 
 static void step_3(struct message *m)

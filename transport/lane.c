@@ -148,6 +148,19 @@ struct conn *lane_find_conn(struct lane *l, uint32_t qp_num)
 	return c;
 }
 
+/* The one that those of the same controller count with: theirs, or @c if it is the first. */
+struct conn *lane_find_payer(const struct conn *c)
+{
+	struct conn *other;
+
+	for (unsigned int i = 0; i < CONN_BUCKETS; i++)
+		LIST_FOREACH (other, &c->lane->by_qpn[i], bucket)
+			if (other->payer && other->nvmf.state == QUEUE_LIVE &&
+			    other->nvmf.ctrl == c->nvmf.ctrl)
+				return other->payer;
+	return NULL;
+}
+
 void lane_add_conn(struct lane *l, struct conn *c)
 {
 	LIST_INSERT_HEAD(&l->by_qpn[c->id->qp->qp_num % CONN_BUCKETS], c, bucket);
@@ -298,15 +311,16 @@ static void on_cq_ready(struct reactor_watch *w)
 /* ---- hosts that take nothing --------------------------------------------------------------------
  *
  * How often our RNIC repeats what a host's RNIC has no receive for is the host's to say, in its
- * connection request, and 7 is for ever. Until then responses keep their slots, which others wait
- * for. So a connection on which neither a response nor a READ ended for a whole period, though a
- * response was out at its beginning and is at its end, is ended: after one period to two.
+ * connection request, and 7 is for ever; so it may be with what is not acknowledged at all (rxe
+ * takes a retry count of 7 so, which Linux hosts ask for). Until then responses and READs keep
+ * their slots, which others wait for. So a connection on which neither ended for a whole period,
+ * though one was out at its beginning and is at its end, is ended: after one period to two.
  */
 
 static bool is_stuck(const struct conn *c)
 {
-	return c->state == CONN_LIVE && c->sending_seen && c->progress == c->progress_seen &&
-	       conn_is_sending(c);
+	return c->state == CONN_LIVE && c->waiting_seen && c->progress == c->progress_seen &&
+	       conn_waits_for_host(c);
 }
 
 static struct conn *find_stuck(const struct conn_bucket *bucket)
@@ -333,7 +347,7 @@ void lane_look_for_progress(struct lane *l)
 			conn_takes_nothing(c);
 		LIST_FOREACH (c, &l->by_qpn[i], bucket) {
 			c->progress_seen = c->progress;
-			c->sending_seen = conn_is_sending(c);
+			c->waiting_seen = conn_waits_for_host(c);
 		}
 	}
 }

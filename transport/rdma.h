@@ -193,7 +193,11 @@ struct conn {
 	uint16_t cntlid; /* what the host said in the CM's private data, 0: nothing */
 	struct cq_pair *cqs;
 	unsigned int recv_cqes, send_cqes; /* reserved there */
+	/* what it holds of staging memory is counted to its controller: in the first of its
+	 * connections in this lane, whose struct lives as long as any of them */
 	struct stage_user stage;
+	struct conn *payer;  /* whose stage it is; NULL: not known yet */
+	unsigned int npayed; /* connections that count there, itself too until it ends */
 	/* work to post with one doorbell at the end of the round */
 	struct ibv_send_wr *chain, **chain_end;
 	bool dirty, starving;
@@ -218,7 +222,7 @@ struct conn {
 	struct ibv_mr *mr;
 	/* see lane_look_for_progress() */
 	uint32_t progress, progress_seen; /* responses sent and data read */
-	bool sending_seen;
+	bool waiting_seen;
 	bool last_wqe_told; /* control thread */
 	ev_timer last_wqe_timer, gone_timer;
 	struct message came_early, established, last_wqe_message, finish, death;
@@ -278,6 +282,7 @@ int lane_create(struct rnic *r, struct reactor *reactor, struct lane **ret_lane)
 void lane_destroy(struct lane *l);                                                /* control */
 struct cq_pair *lane_cqs(struct lane *l, unsigned int recv, unsigned int send);   /* control */
 struct conn *lane_find_conn(struct lane *l, uint32_t qp_num);
+struct conn *lane_find_payer(const struct conn *c);
 void lane_add_conn(struct lane *l, struct conn *c);
 void lane_put_recv(struct lane *l, struct recv *recv);
 void lane_look_for_progress(struct lane *l); /* every PROGRESS_S */
@@ -313,7 +318,7 @@ void recvs_init(struct recv *recvs, unsigned int n, struct ibv_mr *mr, uint8_t *
 		size_t in_capsule_len);
 int conn_post_recv(struct recv *recv);
 void conn_post_chain(struct conn *c);
-bool conn_is_sending(const struct conn *c);
+bool conn_waits_for_host(const struct conn *c);
 void conn_takes_nothing(struct conn *c);
 void conn_drop_chain(struct conn *c);
 void conn_start_pending(struct conn *c);

@@ -634,11 +634,23 @@ static void staged(struct request *req, const struct stage_result *r)
 	}
 }
 
+/* Before Connect it is its own; what it took then it gives back there. */
+static struct stage_user *user_of(struct conn *c)
+{
+	if (!c->payer && c->nvmf.state == QUEUE_LIVE) {
+		c->payer = lane_find_payer(c);
+		if (!c->payer)
+			c->payer = c;
+		c->payer->npayed++;
+	}
+	return &(c->payer ? c->payer : c)->stage;
+}
+
 static void stage(struct request *req)
 {
 	struct staging *st = req->conn->lane->staging;
 	struct stage_client *client = nvmf_req_stage(&req->nvmf);
-	struct stage_user *user = &req->conn->stage;
+	struct stage_user *user = user_of(req->conn);
 	struct stage_result r =
 		nvmf_req_cpu_data(&req->nvmf)
 			? staging_take_host(st, client, user, STAGE_HOST_CPU, req->nvmf.len)
@@ -665,7 +677,7 @@ static void restage(struct nvmf_req *nvmf)
 		fail_request(req, NVME_NS_NOT_READY);
 		return;
 	}
-	r = staging_take_host(req->conn->lane->staging, nvmf_req_stage(nvmf), &req->conn->stage,
+	r = staging_take_host(req->conn->lane->staging, nvmf_req_stage(nvmf), user_of(req->conn),
 			      STAGE_HOST_RETRIED, nvmf->len);
 	staged(req, &r);
 }
@@ -777,17 +789,17 @@ static void send_done(struct wr *wr, const struct ibv_wc *wc)
 	release(req);
 }
 
-bool conn_is_sending(const struct conn *c)
+bool conn_waits_for_host(const struct conn *c)
 {
 	for (unsigned int i = 0; i < c->nreqs_touched; i++)
-		if (c->reqs[i].state == REQ_SENDING)
+		if (c->reqs[i].state == REQ_SENDING || c->reqs[i].state == REQ_READING_HOST)
 			return true;
 	return false;
 }
 
 void conn_takes_nothing(struct conn *c)
 {
-	protocol_error(c, "the host takes no responses");
+	protocol_error(c, "the host takes no responses, or lets nothing be read");
 }
 
 static void build_send(struct request *req)

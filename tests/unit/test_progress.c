@@ -4,6 +4,7 @@
 void conn_takes_nothing(struct conn *c);
 #include "transport/lane.c"
 
+#include "target/core.h"
 #include "tests/unit/suite.h"
 
 #include <check.h>
@@ -27,9 +28,15 @@ static const struct row rows[] = {
 	{ CONN_LIVE, REQ_SENDING, REQ_FREE, false, false },
 	{ CONN_LIVE, REQ_FREE, REQ_SENDING, false, false },
 	{ CONN_LIVE, REQ_FREE, REQ_FREE, false, false },
-	/* the drive may take its time, and the host to be read: the RNIC gives that up by itself */
+	/* a host that vanished, where the RNIC repeats its READ for ever */
+	{ CONN_LIVE, REQ_READING_HOST, REQ_READING_HOST, false, true },
+	{ CONN_LIVE, REQ_READING_HOST, REQ_READING_HOST, true, false },
+	{ CONN_LIVE, REQ_READING_HOST, REQ_SENDING, false, true },
+	{ CONN_LIVE, REQ_READING_HOST, REQ_AT_TARGET, false, false },
+	/* the drive may take its time, and so may whoever else holds memory */
 	{ CONN_LIVE, REQ_AT_TARGET, REQ_AT_TARGET, false, false },
-	{ CONN_LIVE, REQ_READING_HOST, REQ_READING_HOST, false, false },
+	{ CONN_LIVE, REQ_WAIT_SLOT, REQ_WAIT_SLOT, false, false },
+	{ CONN_LIVE, REQ_AT_TARGET, REQ_READING_HOST, false, false },
 	{ CONN_ACCEPTING, REQ_SENDING, REQ_SENDING, false, false },
 };
 
@@ -71,6 +78,37 @@ START_TEST(all_that_are_stuck_are_ended_at_once)
 }
 END_TEST
 
+/* ---- whose account a connection's staging memory is on ------------------------------------------
+ */
+
+START_TEST(queues_of_a_controller_have_one_payer)
+{
+	struct controller mine = { 0 }, theirs = { 0 };
+	struct lane l = { 0 };
+	struct conn first = { .lane = &l, .nvmf = { .state = QUEUE_LIVE, .ctrl = &mine } };
+	struct conn of_others = { .lane = &l, .nvmf = { .state = QUEUE_LIVE, .ctrl = &theirs } };
+	struct conn unconnected = { .lane = &l, .nvmf.state = QUEUE_WAIT_CONNECT };
+	struct conn next = first;
+
+	LIST_INSERT_HEAD(&l.by_qpn[5], &unconnected, bucket);
+	LIST_INSERT_HEAD(&l.by_qpn[3], &of_others, bucket);
+	LIST_INSERT_HEAD(&l.by_qpn[3], &first, bucket);
+	of_others.payer = &of_others;
+	ck_assert_ptr_null(lane_find_payer(&first));
+	ck_assert_ptr_null(lane_find_payer(&next));
+	first.payer = &first;
+	LIST_INSERT_HEAD(&l.by_qpn[7], &next, bucket);
+	ck_assert_ptr_eq(lane_find_payer(&next), &first);
+	/* the first is gone, its account is not */
+	next.payer = &first;
+	LIST_REMOVE(&first, bucket);
+	ck_assert_ptr_eq(lane_find_payer(&(struct conn){ .lane = &l, .nvmf.ctrl = &mine }), &first);
+	/* who is about to go is not asked: the control thread may have let go of its controller */
+	next.nvmf.state = QUEUE_CLOSING;
+	ck_assert_ptr_null(lane_find_payer(&first));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("progress");
@@ -79,6 +117,7 @@ int main(void)
 	tcase_add_loop_test(t, only_who_takes_nothing_for_a_period_is_ended, 0,
 			    sizeof(rows) / sizeof(rows[0]));
 	tcase_add_test(t, all_that_are_stuck_are_ended_at_once);
+	tcase_add_test(t, queues_of_a_controller_have_one_payer);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
