@@ -91,7 +91,8 @@ struct namespace
 	uint8_t lba_shift;
 	uint8_t csi; /* I/O command set: Base 2.1, 1.5.60 */
 	struct namespace_ids ids;
-	bool write_protected; /* see protect.c */
+	bool write_protected;                                /* see protect.c */
+	STAILQ_HEAD(protecting_list, protecting) protecting; /* the first one is under way */
 	struct health health;
 	struct stage_target stage;
 	uint8_t ana_group;      /* as configured, or ANA_GROUP_LOST */
@@ -490,6 +491,8 @@ static inline uint32_t nlb_of(const struct nvmf_req *req)
 /* discovery.c: of a discovery controller, what its host sees now: 0 or -ENOMEM */
 __attribute__((warn_unused_result)) int discovery_init(struct controller *c);
 void discovery_fini(struct controller *c);
+/* The counter of a change is on the disk: controllers look, and tell their hosts. */
+void target_discovery_kept(struct target *t);
 /* The log page, allocated; NULL: no memory. @port_local: PLEO, only the entries of its own port. */
 void *discovery_log(const struct controller *c, bool port_local, size_t *ret_len);
 

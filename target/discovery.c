@@ -117,6 +117,7 @@ static struct nvmf_disc_log_entry *create_entries(const struct controller *c, si
 
 int discovery_init(struct controller *c)
 {
+	restart_need_discovery(c->target);
 	c->genctr = c->target->discovery_genctr;
 	c->entries = create_entries(c, &c->nentries);
 	return c->entries ? 0 : -ENOMEM;
@@ -149,10 +150,14 @@ static void look_again(struct controller *c)
  * never finds an old number on a new page. */
 void target_discovery_changed(struct target *t)
 {
-	struct controller *c;
-
 	t->discovery_genctr++;
 	restart_save_discovery(t); /* before anybody can see it */
+}
+
+void target_discovery_kept(struct target *t)
+{
+	struct controller *c;
+
 	LIST_FOREACH (c, &t->subsystems[0]->controllers, entry)
 		if (c->admin)
 			look_again(c);

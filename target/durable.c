@@ -152,3 +152,26 @@ ssize_t durable_read(const char *dir, const char *name, void *buf, size_t most)
 	} while (n != 0 && len < most);
 	return (ssize_t)len;
 }
+
+/* ---- by the worker ------------------------------------------------------------------------------
+ */
+
+static void run_job(struct task *task)
+{
+	struct durable_job *job = (struct durable_job *)task;
+
+	job->err = job->buf ? durable_replace(job->dir, job->name, job->buf, job->len, &job->why)
+			    : durable_remove(job->dir, job->name, &job->why);
+}
+
+void durable_later(struct worker *w, struct durable_job *job, const char *dir, const char *name,
+		   const void *buf, size_t len, void (*done)(struct task *))
+{
+	strlcpy(job->dir, dir, sizeof(job->dir));
+	strlcpy(job->name, name, sizeof(job->name));
+	job->buf = buf;
+	job->len = len;
+	job->task.run = run_job;
+	job->task.done = done;
+	worker_submit(w, &job->task);
+}

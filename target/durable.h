@@ -6,6 +6,9 @@
 #ifndef TARGET_DURABLE_H
 #define TARGET_DURABLE_H
 
+#include "config/config.h"
+#include "target/worker.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -31,5 +34,24 @@ __attribute__((warn_unused_result)) int durable_remove(const char *dir, const ch
 
 /** durable_read() - the first @most bytes of it. Return: how many, or negative errno. */
 ssize_t durable_read(const char *dir, const char *name, void *buf, size_t most);
+
+/* The same while the control thread goes on. Embedded; the owner's again when done() is called. */
+struct durable_job {
+	struct task task; /* first */
+	int err;          /* how it went, as of durable_replace() */
+	const char *why;
+	/* private: */
+	char dir[CONFIG_STATE_DIR_MAX + 1], name[64]; /* copies: configurations come and go */
+	const void *buf;
+	size_t len;
+};
+
+/**
+ * durable_later() - have the worker durable_replace() a file, or with @buf NULL durable_remove()
+ * it, and then call @done with the job's task in the control thread. @buf stays the caller's and as
+ * it is until then. Jobs are done in the order of asking. Control thread.
+ */
+void durable_later(struct worker *w, struct durable_job *job, const char *dir, const char *name,
+		   const void *buf, size_t len, void (*done)(struct task *));
 
 #endif

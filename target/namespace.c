@@ -240,6 +240,7 @@ int namespace_create(struct target *t, struct subsystem *s, const struct config_
 	ns->subsys = s;
 	ns->nsid = conf->nsid;
 	ns->scratch_fd = -1;
+	STAILQ_INIT(&ns->protecting);
 	STAILQ_INIT(&ns->drains);
 	STAILQ_INIT(&ns->locks);
 	set_ns_ids(s, ns);
@@ -249,6 +250,7 @@ int namespace_create(struct target *t, struct subsystem *s, const struct config_
 	ns->nlb = ns->backend->info.nlb;
 	ns->lba_shift = ns->backend->info.lba_shift;
 	err = create_shards(ns);
+	worker_flush(t->worker); /* a namespace that goes may be writing the files that are read */
 	if (!err)
 		err = ns_reservation_open(ns, diag);
 	if (!err)
@@ -269,6 +271,7 @@ void namespace_close(struct namespace *ns)
 	if (!ns)
 		return;
 	assert(STAILQ_EMPTY(&ns->drains) && STAILQ_EMPTY(&ns->locks));
+	assert(STAILQ_EMPTY(&ns->protecting));
 	health_forget(ns);
 	if (ns->scratch_fd >= 0)
 		close(ns->scratch_fd);

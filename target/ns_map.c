@@ -172,8 +172,9 @@ int target_remap(struct target *t)
  */
 
 struct flip {
+	struct namespace *ns;
+	const struct reactor *reactor;
 	struct ns_shard *shard;
-	struct nvmf_req *but;
 	bool busy;
 };
 
@@ -184,15 +185,19 @@ static void move_to_phase(void *arg)
 	nvmf_req_count(arg);
 }
 
+/* Who waits is not waited for, be it his drain that begins or one that comes later: that would wait
+ * for him in turn. (The control thread waits for us, so its list may be looked at.) */
 static void flip_phase(void *arg)
 {
 	struct flip *f = arg;
 	struct ns_shard *shard = f->shard;
+	const struct drain *d;
 
 	assert(!shard->draining && shard->in_flight[!shard->phase] == 0);
 	shard->phase = !shard->phase;
-	if (f->but)
-		move_to_phase(f->but);
+	STAILQ_FOREACH (d, &f->ns->drains, entry)
+		if (d->but && d->but->queue->reactor == f->reactor)
+			move_to_phase(d->but);
 	f->busy = shard->in_flight[!shard->phase] > 0;
 	shard->draining = f->busy;
 }
@@ -200,13 +205,10 @@ static void flip_phase(void *arg)
 static void start_drain(struct namespace *ns)
 {
 	const struct reactors *reactors = ns->target->reactors;
-	struct nvmf_req *but = STAILQ_FIRST(&ns->drains)->but;
 
 	for (unsigned int i = 0; i < reactors->n; i++) {
-		struct flip f = { .shard = &ns->shard[i] };
+		struct flip f = { .ns = ns, .reactor = reactors->r[i], .shard = &ns->shard[i] };
 
-		if (but && but->queue->reactor == reactors->r[i])
-			f.but = but;
 		reactor_call(reactors->r[i], flip_phase, &f);
 		ns->draining_shards += f.busy;
 	}

@@ -13,10 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A host's command: from the disk to the last write before it. Its request is counted as in flight
+ * on the namespace, which so outlives it. */
 struct protecting {
-	struct drain drain; /* first */
+	struct durable_job job; /* first */
+	struct drain drain;
 	struct namespace *ns;
 	struct nvmf_req *req;
+	bool on;
+	char text[CONFIG_NQN_MAX + 64]; /* of the file; for people only */
+	STAILQ_ENTRY(protecting) entry;
 };
 
 struct order {
@@ -51,7 +57,6 @@ static void tell_hosts(const struct namespace *ns, const struct controller *but)
 			controller_ns_changed(c, ns->nsid);
 }
 
-/* The namespace may be gone. */
 static void flushed(struct uring_op *op, int res)
 {
 	struct nvmf_req *req = (void *)((uint8_t *)op - offsetof(struct nvmf_req, op));
@@ -61,7 +66,7 @@ static void flushed(struct uring_op *op, int res)
 
 static void drained(struct drain *d)
 {
-	struct protecting *p = (struct protecting *)d;
+	struct protecting *p = (void *)((uint8_t *)d - offsetof(struct protecting, drain));
 	struct backend *b = p->ns->backend;
 	struct nvmf_req *req = p->req;
 
@@ -76,23 +81,6 @@ static void drained(struct drain *d)
 
 /* ---- over a restart -----------------------------------------------------------------------------
  */
-
-/* The file's text is for people only. */
-static int save(const struct namespace *ns, bool on)
-{
-	const char *dir = ns->target->conf->state_dir, *why;
-	struct state_file name = namespace_state_file(ns, "write-protected");
-	char text[CONFIG_NQN_MAX + 64];
-	int n = snprintf(text, sizeof(text), "namespace %u of %s is write-protected\n", ns->nsid,
-			 ns->subsys->nqn);
-	int err = on ? durable_replace(dir, name.text, text, (size_t)n, &why)
-		     : durable_remove(dir, name.text, &why);
-
-	if (err)
-		log_error("write protection of namespace %u of %s: %s/%s: %s: %s; not changed",
-			  ns->nsid, ns->subsys->nqn, dir, name.text, why, strerror(-err));
-	return err;
-}
 
 int namespace_protect_open(struct namespace *ns, struct config_diag *diag)
 {
@@ -119,33 +107,107 @@ int namespace_protect_open(struct namespace *ns, struct config_diag *diag)
 	return 0;
 }
 
-void namespace_protect(struct namespace *ns, bool on, struct nvmf_req *req)
-{
-	struct protecting *p = NULL;
+/* ---- the command -------------------------------------------------------------------------------
+ *
+ * One change of a namespace at a time, in the order of the commands: the worker has it on the disk,
+ * then it is in force, then what came before it is waited for, then the host is answered.
+ */
 
-	if (on) {
-		p = calloc(1, sizeof(*p));
-		if (!p) {
-			nvmf_req_complete(req, NVME_INTERNAL_ERROR);
-			return;
-		}
-	}
-	if (on != ns->write_protected) {
-		if (save(ns, on)) {
-			free(p);
-			nvmf_req_complete(req, NVME_INTERNAL_ERROR);
-			return;
-		}
-		ns->write_protected = on;
-		tell_reactors(ns);
-		tell_hosts(ns, req->queue->ctrl);
-		log_info("namespace %u of %s: %s by host %s", ns->nsid, ns->subsys->nqn,
-			 on ? "write-protected" : "made writable", req->queue->ctrl->hostnqn);
-	}
-	if (!on) {
-		nvmf_req_complete(req, NVME_OK);
+static void take_effect(struct protecting *p)
+{
+	struct namespace *ns = p->ns;
+
+	ns->write_protected = p->on;
+	tell_reactors(ns);
+	tell_hosts(ns, p->req->queue->ctrl);
+	log_info("namespace %u of %s: %s by host %s", ns->nsid, ns->subsys->nqn,
+		 p->on ? "write-protected" : "made writable", p->req->queue->ctrl->hostnqn);
+}
+
+static void answer(struct protecting *p, uint16_t status)
+{
+	struct nvmf_req *req = p->req;
+
+	if (!status && p->on) {
+		p->drain = (struct drain){ .done = drained, .but = req };
+		namespace_drain(p->ns, &p->drain);
 		return;
 	}
-	*p = (struct protecting){ .drain.done = drained, .ns = ns, .req = req };
-	namespace_drain(ns, &p->drain);
+	free(p);
+	nvmf_req_complete(req, status);
+}
+
+static void kept(struct task *task);
+
+/* Return: NVME_LATER: the disk is waited for. */
+static uint16_t begin(struct protecting *p)
+{
+	struct namespace *ns = p->ns;
+	int len;
+
+	if (p->on == ns->write_protected)
+		return NVME_OK;
+	if (target_start_worker(ns->target))
+		return NVME_INTERNAL_ERROR;
+	len = snprintf(p->text, sizeof(p->text), "namespace %u of %s is write-protected\n",
+		       ns->nsid, ns->subsys->nqn);
+	durable_later(ns->target->worker, &p->job, ns->target->conf->state_dir,
+		      namespace_state_file(ns, "write-protected").text, p->on ? p->text : NULL,
+		      (size_t)len, kept);
+	return NVME_LATER;
+}
+
+/* The last answer may free the namespace. */
+static void go_on(struct namespace *ns)
+{
+	struct protecting *p = STAILQ_FIRST(&ns->protecting), *next;
+	uint16_t status;
+
+	while (p) {
+		status = begin(p);
+		if (status == NVME_LATER)
+			return;
+		next = STAILQ_NEXT(p, entry);
+		STAILQ_REMOVE_HEAD(&ns->protecting, entry);
+		answer(p, status);
+		p = next;
+	}
+}
+
+static void kept(struct task *task)
+{
+	struct protecting *p = (struct protecting *)task;
+	struct namespace *ns = p->ns;
+	bool more;
+
+	STAILQ_REMOVE_HEAD(&ns->protecting, entry);
+	more = !STAILQ_EMPTY(&ns->protecting);
+	if (p->job.err)
+		log_error("write protection of namespace %u of %s: %s/%s: %s: %s; not changed",
+			  ns->nsid, ns->subsys->nqn, p->job.dir, p->job.name, p->job.why,
+			  strerror(-p->job.err));
+	else
+		take_effect(p);
+	answer(p, p->job.err ? NVME_INTERNAL_ERROR : NVME_OK);
+	if (more)
+		go_on(ns);
+}
+
+void namespace_protect(struct namespace *ns, bool on, struct nvmf_req *req)
+{
+	struct protecting *p = calloc(1, sizeof(*p));
+	bool idle = STAILQ_EMPTY(&ns->protecting);
+
+	if (!p) {
+		nvmf_req_complete(req, NVME_INTERNAL_ERROR);
+		return;
+	}
+	p->ns = ns;
+	p->req = req;
+	p->on = on;
+	req->ns = ns;
+	nvmf_req_count(req);
+	STAILQ_INSERT_TAIL(&ns->protecting, p, entry);
+	if (idle)
+		go_on(ns);
 }

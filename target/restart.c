@@ -1,7 +1,6 @@
 #include "target/restart.h"
 
 #include "target/core.h"
-#include "target/durable.h"
 #include "target/log.h"
 
 #include <errno.h>
@@ -309,47 +308,57 @@ static void say_failed(struct target *t, const char *name, const char *why, int 
 	t->restart.failed = true;
 }
 
-static void save(struct task *task)
+/* Has the worker write @buf, which is freed then; NULL: no memory, or no worker. */
+static bool begin_saving(struct target *t, struct restart_file *file, const char *name, void *buf,
+			 size_t len, void (*saved)(struct task *))
 {
-	struct target *t = (void *)((uint8_t *)task - offsetof(struct target, restart.task));
-	struct restart *r = &t->restart;
-
-	r->err = durable_replace(r->dir, FILE_NAME, r->buf, r->len, &r->why);
+	if (!buf || target_start_worker(t)) {
+		free(buf);
+		return false;
+	}
+	file->t = t;
+	file->buf = buf;
+	file->saving = true;
+	durable_later(t->worker, &file->job, t->conf->state_dir, name, buf, len, saved);
+	return true;
 }
 
-static void saved(struct task *task)
+/* Return: the target; the outcome is said. */
+static struct target *end_saving(struct restart_file *file)
 {
-	struct target *t = (void *)((uint8_t *)task - offsetof(struct target, restart.task));
-	struct restart *r = &t->restart;
+	free(file->buf);
+	file->buf = NULL;
+	file->saving = false;
+	if (file->job.err)
+		say_failed(file->t, file->job.name, file->job.why, file->job.err);
+	return file->t;
+}
 
-	free(r->buf);
-	r->buf = NULL;
-	r->saving = false;
-	if (r->err)
-		say_failed(t, FILE_NAME, r->why, r->err);
-	else
-		r->failed = false;
-	if (r->again)
+static void controllers_saved(struct task *task)
+{
+	struct restart_file *file = (struct restart_file *)task;
+	struct target *t = end_saving(file);
+
+	if (!file->job.err)
+		t->restart.failed = false;
+	if (file->again)
 		restart_changed(t);
 }
 
 void restart_changed(struct target *t)
 {
-	struct restart *r = &t->restart;
+	struct restart_file *file = &t->restart.controllers;
+	size_t len = 0;
+	uint8_t *buf;
 
-	if (r->quiet)
+	if (t->restart.quiet)
 		return;
-	r->again = r->saving;
-	if (r->saving || target_start_worker(t))
+	file->again = file->saving;
+	if (file->saving)
 		return;
-	r->buf = encode(t, &r->len);
-	if (!r->buf)
-		return;
-	strlcpy(r->dir, t->conf->state_dir, sizeof(r->dir)); /* a reload replaces conf */
-	r->saving = true;
-	r->task.run = save;
-	r->task.done = saved;
-	worker_submit(t->worker, &r->task);
+	buf = encode(t, &len);
+	(void)begin_saving(t, file, FILE_NAME, buf, len,
+			   controllers_saved); /* at the next change */
 }
 
 void restart_stopping(struct target *t)
@@ -360,7 +369,7 @@ void restart_stopping(struct target *t)
 void restart_fini(struct target *t)
 {
 	t->restart.quiet = true;
-	while (t->restart.saving)
+	while (t->restart.controllers.saving || t->restart.discovery.saving)
 		(void)reactor_run_messages(control_reactor(t));
 	free(t->restart.found);
 }
@@ -417,22 +426,70 @@ static int shown_id(const struct target *t, uuid_t ret)
 	return 0;
 }
 
-void restart_save_discovery(struct target *t)
+static struct discovery_file *encode_discovery(const struct target *t)
 {
-	struct discovery_file file = { .version = put32(VERSION),
-				       .genctr = put64(t->discovery_genctr) };
-	const char *why = "no memory";
+	struct discovery_file *file = calloc(1, sizeof(*file));
 	uuid_t id = { 0 };
-	int err = shown_id(t, id);
 
-	memcpy(file.magic, disc_magic, sizeof(file.magic));
-	memcpy(file.shown, id, sizeof(file.shown));
-	file.crc = put32(checksum(&file, offsetof(struct discovery_file, crc)));
-	if (!err)
-		err = durable_replace(t->conf->state_dir, DISCOVERY_NAME, &file, sizeof(file),
-				      &why);
+	if (!file || shown_id(t, id)) {
+		free(file);
+		return NULL;
+	}
+	file->version = put32(VERSION);
+	file->genctr = put64(t->discovery_genctr);
+	memcpy(file->magic, disc_magic, sizeof(file->magic));
+	memcpy(file->shown, id, sizeof(file->shown));
+	file->crc = put32(checksum(file, offsetof(struct discovery_file, crc)));
+	return file;
+}
+
+/* Blocks. */
+static void save_discovery_now(struct target *t)
+{
+	struct discovery_file *file = encode_discovery(t);
+	const char *why = "no memory";
+	int err = file ? durable_replace(t->conf->state_dir, DISCOVERY_NAME, file, sizeof(*file),
+					 &why)
+		       : -ENOMEM;
+
+	free(file);
 	if (err)
 		say_failed(t, DISCOVERY_NAME, why, err);
+}
+
+static void discovery_saved(struct task *task)
+{
+	struct restart_file *file = (struct restart_file *)task;
+	struct target *t = end_saving(file);
+
+	if (file->again)
+		restart_save_discovery(t);
+	else
+		target_discovery_kept(t);
+}
+
+void restart_save_discovery(struct target *t)
+{
+	struct restart_file *file = &t->restart.discovery;
+
+	file->again = file->saving;
+	if (file->saving || begin_saving(t, file, DISCOVERY_NAME, encode_discovery(t),
+					 sizeof(struct discovery_file), discovery_saved))
+		return;
+	save_discovery_now(t);
+	target_discovery_kept(t);
+}
+
+void restart_need_discovery(struct target *t)
+{
+	struct restart_file *file = &t->restart.discovery;
+
+	if (!file->saving)
+		return;
+	worker_flush(t->worker);
+	if (file->again)
+		save_discovery_now(t);
+	file->again = false;
 }
 
 /* Without a number to go on from, the time is one that no former daemon has come to by counting. */
@@ -451,5 +508,5 @@ void restart_load_discovery(struct target *t)
 		return;
 	}
 	t->discovery_genctr = good ? get64(file.genctr) + 1 : (uint64_t)time(NULL);
-	restart_save_discovery(t);
+	save_discovery_now(t);
 }

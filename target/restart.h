@@ -9,13 +9,13 @@
  *    through the same port. Nobody else gets it meanwhile, as long as there are others.
  *  - ANA states that an administrator has set, until the machine boots.
  *
- * The latter two are written by the worker a moment after they change, and nobody waits for it.
- * Control thread.
+ * All are written by the worker. The latter two a moment after they change, and nobody waits for
+ * it. Control thread.
  */
 #ifndef TARGET_RESTART_H
 #define TARGET_RESTART_H
 
-#include "target/worker.h"
+#include "target/durable.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -38,20 +38,21 @@ enum restart_kind { RESTART_CNTLID, RESTART_ANA };
 
 #define RESTART_UNCLAIMED_MAX 1024 /* IDs kept for hosts that are not there; the oldest go */
 
+/* A file of ours. */
+struct restart_file {
+	struct durable_job job; /* first */
+	struct target *t;
+	bool saving, again; /* it is being written; and is old already */
+	void *buf;          /* what is being written */
+};
+
 /* What was found; embedded in the target, zero at first. */
 struct restart {
 	struct restart_entry *found;
 	size_t nfound;
-	struct task task;
-	bool saving, again; /* the file is being written; and is old already */
-	bool quiet;         /* what ends now shall be found again */
-	bool failed;        /* said so */
-	/* the worker's, while saving */
-	char dir[256];
-	uint8_t *buf;
-	size_t len;
-	int err;
-	const char *why;
+	struct restart_file controllers, discovery;
+	bool quiet;  /* what ends now shall be found again */
+	bool failed; /* said so */
 };
 
 /** restart_load() - find what a former daemon left, before any subsystem is made. A file that is
@@ -83,9 +84,13 @@ void restart_changed(struct target *t);
 /** restart_stopping() - the controllers end because the daemon does: they are kept. */
 void restart_stopping(struct target *t);
 
-/** restart_save_discovery() - have the generation counter on the disk, with what it stands for.
- * Blocks. */
+/** restart_save_discovery() - have the generation counter on the disk, with what it stands for now;
+ * then target_discovery_kept() is called, once for all that has changed meanwhile. */
 void restart_save_discovery(struct target *t);
+
+/** restart_need_discovery() - somebody is about to see the counter: wait until it is on the disk.
+ * Blocks, if it is being saved at that very moment. */
+void restart_need_discovery(struct target *t);
 
 /** restart_load_discovery() - the target's generation counter; the configuration is set. Blocks. */
 void restart_load_discovery(struct target *t);

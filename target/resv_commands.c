@@ -190,7 +190,6 @@ int ns_reservation_open(struct namespace *ns, struct config_diag *diag)
 		return -ENOMEM;
 	ns->resv = r;
 	STAILQ_INIT(&r->changes);
-	worker_flush(ns->target->worker); /* a namespace that goes may be writing that file */
 	strlcpy(r->dir, ns->target->conf->state_dir, sizeof(r->dir));
 	strlcpy(r->nqn, ns->subsys->nqn, sizeof(r->nqn));
 	set_owner(ns);

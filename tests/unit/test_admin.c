@@ -1,4 +1,5 @@
 /* The admin commands of a controller, each with its good and its bad forms. */
+#include "target/durable.h"
 #include "tests/unit/memory_transport.h"
 #include "tests/unit/suite.h"
 
@@ -1195,6 +1196,102 @@ START_TEST(write_protection_that_cannot_be_saved_is_refused)
 }
 END_TEST
 
+/* A worker that is busy, as if the disk took its time. */
+static struct task busy;
+static pthread_mutex_t disk = PTHREAD_MUTEX_INITIALIZER;
+
+static void wait_for_disk(struct task *t)
+{
+	(void)t;
+	pthread_mutex_lock(&disk);
+	pthread_mutex_unlock(&disk);
+}
+
+static void disk_is_back(struct task *t)
+{
+	(void)t;
+}
+
+static void hold_disk(void)
+{
+	pthread_mutex_lock(&disk);
+	ck_assert_int_eq(target_start_worker(target), 0);
+	busy = (struct task){ .run = wait_for_disk, .done = disk_is_back };
+	worker_submit(target->worker, &busy);
+}
+
+static void turn(void)
+{
+	for (int i = 0; i < 20; i++)
+		ev_run(reactors.r[0]->loop, EVRUN_NOWAIT);
+}
+
+static bool is_on_disk(void)
+{
+	char byte;
+
+	return durable_read(state_dir,
+			    namespace_state_file(the_namespace(), "write-protected").text, &byte,
+			    1) == 1;
+}
+
+/* It is on the disk before it is in force, and in force before it is answered; several hosts'
+ * commands go one after the other; nobody else waits for the disk. */
+START_TEST(write_protection_waits_for_the_disk)
+{
+	uint16_t cntlid, other_id;
+	struct nvmf_queue *admin = open_enabled(&cntlid), *other = open_enabled(&other_id);
+	struct nvmf_queue *q = open_io(cntlid);
+	struct exchange x[4], write = admin_command(0x01, 1, 0, 0);
+	uint32_t dw0;
+
+	hold_disk();
+	for (unsigned int i = 0; i < 4; i++) {
+		x[i] = admin_command(0x09, 1, 0x84, i != 1); /* on, off, on, on */
+		hand_over(i == 1 ? other : admin, &x[i], start);
+	}
+	turn();
+	for (unsigned int i = 0; i < 4; i++)
+		ck_assert(!is_answered(&x[i]));
+	ck_assert(!is_on_disk());
+	ck_assert_uint_eq(get_feature(other, 1, 0x84, 0, &dw0), NVME_OK);
+	ck_assert_uint_eq(dw0, 0);
+	ck_assert_uint_eq(run(q, &write), NVME_OK);
+	pthread_mutex_unlock(&disk);
+	for (unsigned int i = 0; i < 4; i++)
+		ck_assert_uint_eq(await(&x[i]), NVME_OK);
+	ck_assert(is_on_disk());
+	write = admin_command(0x01, 1, 0, 0);
+	ck_assert_uint_eq(run(q, &write), NVME_NS_WRITE_PROTECTED | NVME_DNR);
+	ck_assert_uint_eq(set_feature(admin, 1, 0x84, 0), NVME_OK);
+	ck_assert(!is_on_disk());
+	drop_queue(q);
+	drop_queue(admin);
+	drop_queue(other);
+}
+END_TEST
+
+/* A reload that removes the namespace waits for the command, and the command for the disk. */
+START_TEST(write_protection_keeps_the_namespace_meanwhile)
+{
+	uint16_t cntlid;
+	struct nvmf_queue *admin = open_enabled(&cntlid);
+	struct exchange x = admin_command(0x09, 1, 0x84, 1);
+	struct namespace *ns = the_namespace();
+
+	hold_disk();
+	hand_over(admin, &x, start);
+	ck_assert_uint_eq(namespace_in_flight(target, ns), 1);
+	turn();
+	ck_assert_uint_eq(namespace_in_flight(target, ns), 1);
+	pthread_mutex_unlock(&disk);
+	ck_assert_uint_eq(await(&x), NVME_OK);
+	ck_assert_uint_eq(namespace_in_flight(target, ns), 0);
+	ck_assert_uint_eq(set_feature(admin, 1, 0x84, 0), NVME_OK);
+	drop_queue(admin);
+}
+END_TEST
+
 /* What was accepted before is waited for. */
 START_TEST(write_protection_waits_for_what_is_in_flight)
 {
@@ -1590,6 +1687,8 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, write_protected_namespace_is_not_written);
 	tcase_add_test(tc, write_protection_survives_a_restart);
 	tcase_add_test(tc, write_protection_that_cannot_be_saved_is_refused);
+	tcase_add_test(tc, write_protection_waits_for_the_disk);
+	tcase_add_test(tc, write_protection_keeps_the_namespace_meanwhile);
 	tcase_add_test(tc, write_protection_waits_for_what_is_in_flight);
 	tcase_add_test(tc, write_that_waited_meets_the_protection);
 	tcase_add_test(tc, abort_ends_what_waits_in_the_transport);

@@ -1,4 +1,5 @@
 /* The discovery service: entries, who sees them, generations, events, pieces, keep alive. */
+#include "target/durable.h"
 #include "tests/unit/memory_transport.h"
 #include "tests/unit/suite.h"
 
@@ -196,6 +197,53 @@ static void want_events(struct nvmf_queue *q)
 	ck_assert_uint_eq(run(q, &x), NVME_OK);
 }
 
+/* The number on the disk. */
+static uint64_t kept_genctr(void)
+{
+	uint8_t file[24];
+	le64 n;
+
+	ck_assert_int_eq(durable_read(state_dir, "discovery", file, sizeof(file)), sizeof(file));
+	memcpy(&n, file + 16, sizeof(n));
+	return get64(n);
+}
+
+/* ... and it is on the disk, and told. */
+static void discovery_changed(void)
+{
+	target_discovery_changed(target);
+	while (target->restart.discovery.saving)
+		(void)reactor_run_messages(reactors.r[0]);
+}
+
+/* Nobody sees a number that a power loss could take back: neither who is there, nor who comes while
+ * it is on its way to the disk. */
+START_TEST(generation_is_on_the_disk_before_it_is_seen)
+{
+	struct nvmf_queue *ours, *q;
+	uint64_t first;
+
+	make_state_folder();
+	discovery_changed();
+	ours = discover(HOSTNQN);
+	first = genctr(ours, RAE);
+	ck_assert_uint_eq(kept_genctr(), first);
+	two[0].nports = 0;
+	target_discovery_changed(target);
+	ck_assert_uint_eq(genctr(ours, RAE), first); /* the page of before, too */
+	ck_assert_str_eq(read_entries(ours, RAE), CURR1 CURR2 OURS OPEN1 OPEN2);
+	two[0].nports = 1;
+	target_discovery_changed(target);
+	q = discover(STRANGER);
+	ck_assert_uint_eq(genctr(q, 0), first + 2);
+	ck_assert_uint_eq(kept_genctr(), first + 2);
+	discovery_changed();
+	ck_assert_uint_eq(kept_genctr(), first + 3);
+	drop_queue(q);
+	drop_queue(ours);
+}
+END_TEST
+
 START_TEST(generation_changes_exactly_when_the_page_does)
 {
 	struct nvmf_queue *ours = discover(HOSTNQN), *other = discover(STRANGER), *q;
@@ -207,12 +255,12 @@ START_TEST(generation_changes_exactly_when_the_page_does)
 	for (int i = 0; i < 3; i++)
 		park_event_request(i == 2 ? other : ours, &x[i]);
 	first = genctr(ours, RAE);
-	target_discovery_changed(target); /* nothing did */
+	discovery_changed(); /* nothing did */
 	ck_assert_uint_eq(genctr(ours, RAE), first);
 	ck_assert(!x[0].answered);
 
 	two[0].nports = 0; /* what only one of them sees */
-	target_discovery_changed(target);
+	discovery_changed();
 	ck_assert(x[0].answered);
 	ck_assert_uint_eq(get32(x[0].req.cqe.dw0), 0x70f002);
 	ck_assert_uint_eq(genctr(ours, RAE), first + 1);
@@ -222,7 +270,7 @@ START_TEST(generation_changes_exactly_when_the_page_does)
 	ck_assert_str_eq(read_entries(ours, RAE), CURR1 CURR2 OPEN1 OPEN2);
 
 	conf.nreferrals = 1; /* what both see; the first has not read the log without RAE yet */
-	target_discovery_changed(target);
+	discovery_changed();
 	ck_assert(!x[1].answered);
 	ck_assert(x[2].answered);
 	ck_assert_uint_eq(genctr(other, 0), first + 1);
@@ -255,7 +303,7 @@ START_TEST(pieces_are_of_one_page_or_the_counter_tells)
 		for (unsigned int piece = 1; piece <= numrec; piece++) {
 			if (piece == when) {
 				two[1].nports = 3 - two[1].nports; /* 1 or 2 */
-				target_discovery_changed(target);
+				discovery_changed();
 			}
 			/* beyond the end of a shorter page is an error or zeros, never stale */
 			if (get_log(q, 0, 1024, piece * 1024) == NVME_OK)
@@ -393,6 +441,7 @@ int main(void)
 	tcase_add_test(tc, host_sees_what_it_may_use);
 	tcase_add_test(tc, single_port_is_nobodys_twin);
 	tcase_add_test(tc, generation_changes_exactly_when_the_page_does);
+	tcase_add_test(tc, generation_is_on_the_disk_before_it_is_seen);
 	tcase_add_test(tc, pieces_are_of_one_page_or_the_counter_tells);
 	tcase_add_test(tc, lengths_and_offsets);
 	tcase_add_test(tc, connections_without_keep_alive_end_when_idle);

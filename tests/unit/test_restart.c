@@ -19,7 +19,7 @@ static void setup_kept(void)
 
 static void wait_until_saved(void)
 {
-	while (target->restart.saving || target->restart.again)
+	while (target->restart.controllers.saving || target->restart.discovery.saving)
 		(void)reactor_run_messages(reactors.r[0]);
 }
 

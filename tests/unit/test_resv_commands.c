@@ -665,38 +665,43 @@ START_TEST(preempt_and_abort_waits_for_what_is_in_flight)
 }
 END_TEST
 
-/* Neither waits for the other, whichever comes first. */
-START_TEST(two_preemptions_at_once)
+/* None waits for another, whichever comes first. */
+#define NPREEMPT 3
+START_TEST(preemptions_at_once)
 {
-	struct exchange read = io(0x02), abort[2];
-	struct host d = open_host(0xd, 2);
+	struct exchange read = io(0x02), abort[NPREEMPT];
+	struct host *by[NPREEMPT] = { &a, &b, &c };
+	struct host victim[NPREEMPT];
 
-	ck_assert_uint_eq(do_register(&a, 0, 0, 5), NVME_OK);
-	ck_assert_uint_eq(do_register(&b, 0, 0, 6), NVME_OK);
-	ck_assert_uint_eq(do_register(&c, 0, 0, 7), NVME_OK);
-	ck_assert_uint_eq(do_register(&d, 0, 0, 8), NVME_OK);
-	receive(&d, &read);
-	abort[0] = resv(0x11, 2 | 1 << 8, 5, 7);
-	receive(&a, &abort[0]); /* both are in flight before either is executed */
-	abort[1] = resv(0x11, 2 | 1 << 8, 6, 8);
-	receive(&b, &abort[1]);
-	for (int i = 0; i < 2; i++) {
-		struct exchange *x = &abort[(i + _i) % 2];
+	for (unsigned int i = 0; i < NPREEMPT; i++) {
+		victim[i] = open_host((uint8_t)(0xd + i), 2);
+		ck_assert_uint_eq(do_register(by[i], 0, 0, 5 + i), NVME_OK);
+		ck_assert_uint_eq(do_register(&victim[i], 0, 0, 15 + i), NVME_OK);
+	}
+	receive(&victim[0], &read);
+	for (unsigned int i = 0; i < NPREEMPT; i++) {
+		abort[i] = resv(0x11, 2 | 1 << 8, 5 + i, 15 + i);
+		receive(by[i], &abort[i]); /* all are in flight before one is executed */
+	}
+	for (unsigned int i = 0; i < NPREEMPT; i++) {
+		unsigned int n = (i + (unsigned int)_i) % NPREEMPT;
 
-		(void)(x == &abort[0] ? resv(0, 0, 5, 7) : resv(0, 0, 6, 8)); /* its keys */
-		data_arrives(x);
+		(void)resv(0, 0, 5 + n, 15 + n); /* its keys */
+		data_arrives(&abort[n]);
 		settle();
 	}
-	ck_assert(!is_answered(&abort[0]) && !is_answered(&abort[1]));
+	for (unsigned int i = 0; i < NPREEMPT; i++)
+		ck_assert(!is_answered(&abort[i]));
 	data_arrives(&read);
-	spin(&abort[0]);
-	spin(&abort[1]);
-	ck_assert_uint_eq(get16(abort[0].req.cqe.status) >> 1, NVME_OK);
-	ck_assert_uint_eq(get16(abort[1].req.cqe.status) >> 1, NVME_OK);
+	for (unsigned int i = 0; i < NPREEMPT; i++) {
+		spin(&abort[i]);
+		ck_assert_uint_eq(get16(abort[i].req.cqe.status) >> 1, NVME_OK);
+	}
 	spin(&read);
 	report(&a);
-	ck_assert_uint_eq(data[5], 2);
-	drop_host(&d);
+	ck_assert_uint_eq(data[5], NPREEMPT);
+	for (unsigned int i = 0; i < NPREEMPT; i++)
+		drop_host(&victim[i]);
 }
 END_TEST
 
@@ -777,7 +782,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, hosts_hear_what_happened);
 	tcase_add_loop_test(t, reservations_persist_if_they_shall, 0, 4);
 	tcase_add_test(t, preempt_and_abort_waits_for_what_is_in_flight);
-	tcase_add_loop_test(t, two_preemptions_at_once, 0, 2);
+	tcase_add_loop_test(t, preemptions_at_once, 0, NPREEMPT);
 	tcase_add_test(t, a_lock_does_not_wait_for_who_waits_for_it);
 	tcase_add_test(t, preempted_while_it_waited_for_a_lock);
 }
