@@ -619,18 +619,27 @@ static void add_subsystem(const struct topology *t, struct p2p_client *c, const 
 	struct dirent *entry;
 	unsigned int paths = 0;
 
+	errno = 0;
 	while (dir && c->capable && (entry = readdir(dir))) {
 		char controller[PATH_MAX];
+		int err;
 
-		if (!is_numbered(entry->d_name, "nvme") ||
-		    resolve(t, controller, "%s/%s", path, entry->d_name) < 0)
+		if (!is_numbered(entry->d_name, "nvme"))
 			continue;
-		add_controller(c, controller);
-		paths++;
+		err = resolve(t, controller, "%s/%s", path, entry->d_name);
+		if (!err)
+			add_controller(c, controller);
+		else if (err != -ENOENT) /* one that goes just now is none */
+			not_capable(c, "an NVMe controller that cannot be looked at: %s",
+				    strerror(-err));
+		paths += !err;
+		errno = 0;
 	}
+	if (dir && c->capable && errno)
+		not_capable(c, "an NVMe subsystem that cannot be read: %s", strerror(errno));
 	if (dir)
 		closedir(dir);
-	if (paths == 0)
+	if (c->capable && paths == 0)
 		not_capable(c, "an NVMe subsystem without controllers");
 }
 
@@ -658,6 +667,7 @@ static void add_members(const struct topology *t, struct p2p_client *c, const ch
 	DIR *dir = resolve(t, slaves, "%s/slaves", path) == 0 ? opendir(slaves) : NULL;
 	struct dirent *entry;
 
+	errno = 0;
 	while (dir && c->capable && (entry = readdir(dir))) {
 		char member[PATH_MAX];
 
@@ -668,10 +678,13 @@ static void add_members(const struct topology *t, struct p2p_client *c, const ch
 			not_capable(c, "an md array with a member that is gone");
 		else
 			add_disk(t, c, member, depth + 1);
+		errno = 0;
 	}
+	if (dir && c->capable && errno)
+		not_capable(c, "an md array that cannot be read: %s", strerror(errno));
 	if (dir)
 		closedir(dir);
-	if (members == 0)
+	if (c->capable && members == 0)
 		not_capable(c, "an md array without members");
 }
 

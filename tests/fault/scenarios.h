@@ -23,6 +23,11 @@ void metrics_faulty(void);
 void metrics_verify(void);
 void metrics_finish(void);
 
+/* scenario_topology.c */
+void topology_prepare(void);
+void topology_faulty(void);
+void topology_verify(void);
+
 /* scenario_block.c */
 void comes_prepare(void);
 void comes_faulty(void);

@@ -908,6 +908,7 @@ static const struct scenario {
 	  passthru_finish },
 	{ "passthru", passthru_prepare, passthru_faulty, passthru_verify, passthru_finish },
 	{ "metrics", metrics_prepare, metrics_faulty, metrics_verify, metrics_finish },
+	{ "topology", topology_prepare, topology_faulty, topology_verify, nothing_to_do },
 	{ "hotplug", nothing_to_do, hotplug_faulty, hotplug_verify, nothing_to_do },
 };
 

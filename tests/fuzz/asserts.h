@@ -18,6 +18,7 @@
 #define ck_assert_int_ge(a, b)   ck_assert((a) >= (b))
 #define ck_assert_int_lt(a, b)   ck_assert((a) < (b))
 #define ck_assert_uint_eq(a, b)  ck_assert((a) == (b))
+#define ck_assert_uint_gt(a, b)  ck_assert((a) > (b))
 #define ck_assert_uint_ne(a, b)  ck_assert((a) != (b))
 #define ck_assert_ptr_nonnull(a) ck_assert(a)
 
