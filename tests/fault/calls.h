@@ -88,6 +88,7 @@ CALL(FILES, ioctl, int, -1, EIO, (int a, unsigned long b, void *c), (a, b, c))
 CALL(FILES, bind, int, -1, EADDRINUSE, (int a, const struct sockaddr *b, socklen_t c), (a, b, c))
 CALL(FILES, listen, int, -1, EADDRINUSE, (int a, int b), (a, b))
 CALL(FILES, fcntl, int, -1, EINVAL, (int a, int b, long c), (a, b, c))
+CALL(FILES, sd_journal_sendv, int, -ENOBUFS, 0, (const struct iovec *a, int b), (a, b))
 CALL(FILES, connect, int, -1, ECONNREFUSED, (int a, const struct sockaddr *b, socklen_t c),
      (a, b, c))
 CALL(FILES, send, ssize_t, -1, EPIPE, (int a, const void *b, size_t c, int d), (a, b, c, d))

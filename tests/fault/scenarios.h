@@ -28,6 +28,12 @@ void topology_prepare(void);
 void topology_faulty(void);
 void topology_verify(void);
 
+/* scenario_journal.c */
+void journal_prepare(void);
+void journal_faulty(void);
+void journal_verify(void);
+void journal_finish(void);
+
 /* scenario_block.c */
 void comes_prepare(void);
 void comes_faulty(void);

@@ -909,6 +909,7 @@ static const struct scenario {
 	{ "passthru", passthru_prepare, passthru_faulty, passthru_verify, passthru_finish },
 	{ "metrics", metrics_prepare, metrics_faulty, metrics_verify, metrics_finish },
 	{ "topology", topology_prepare, topology_faulty, topology_verify, nothing_to_do },
+	{ "journal", journal_prepare, journal_faulty, journal_verify, journal_finish },
 	{ "hotplug", nothing_to_do, hotplug_faulty, hotplug_verify, nothing_to_do },
 };
 
