@@ -85,7 +85,8 @@ static void negotiate(struct exchange *x, struct fuzz_input *in)
 static void reply(struct exchange *x, struct fuzz_input *in)
 {
 	const struct auth_challenge *c = (const void *)x->challenge;
-	uint8_t msg[sizeof(struct auth_reply) + 2 * DHCHAP_HASH_MAX] = { 0 };
+	uint8_t msg[sizeof(struct auth_reply) + 2 * DHCHAP_HASH_MAX + DHCHAP_DH_MAX] = { 0 };
+	uint8_t session_key[DHCHAP_HASH_MAX];
 	struct auth_reply *r = (void *)msg;
 	struct dhchap_response response = { .hash = c->hash,
 					    .key = &x->conf.host_key,
@@ -94,7 +95,8 @@ static void reply(struct exchange *x, struct fuzz_input *in)
 					    .t_id = get16(c->h.t_id),
 					    .hostnqn = HOST,
 					    .subnqn = SUBSYS };
-	size_t hl = dhchap_hash_len(c->hash);
+	size_t hl = dhchap_hash_len(c->hash), dhl = dhchap_group_len(c->dhgroup);
+	struct dhchap_dh *dh;
 
 	if (!hl)
 		return;
@@ -103,10 +105,37 @@ static void reply(struct exchange *x, struct fuzz_input *in)
 				     .t_id = c->h.t_id };
 	r->hl = (uint8_t)hl;
 	r->cvalid = fuzz_byte(in) & 1;
+	r->dhvlen = put16((uint16_t)dhl);
+	if (dhl) {
+		if (dhchap_dh_create(c->dhgroup, &dh, r->rval + 2 * hl) ||
+		    dhchap_session_key(dh, c->hash, c->cval + hl, session_key))
+			abort();
+		dhchap_dh_destroy(dh);
+		response.session_key = session_key;
+	}
 	if (dhchap_respond(&response, r->rval))
 		abort();
 	x->knew_the_key = true;
-	send(x, msg, sizeof(*r) + 2 * hl, in);
+	send(x, msg, sizeof(*r) + 2 * hl + dhl, in);
+}
+
+/* The host's verdict on us. */
+static void send_end(struct exchange *x, uint8_t id, struct fuzz_input *in)
+{
+	struct auth_success1 msg = { .h = { .type = AUTH_TYPE_DHCHAP, .id = id } };
+
+	msg.h.t_id = ((const struct auth_challenge *)(const void *)x->challenge)->h.t_id;
+	send(x, &msg, sizeof(msg), in);
+}
+
+static void success2(struct exchange *x, struct fuzz_input *in)
+{
+	send_end(x, AUTH_ID_SUCCESS2, in);
+}
+
+static void failure2(struct exchange *x, struct fuzz_input *in)
+{
+	send_end(x, AUTH_ID_FAILURE2, in);
 }
 
 static void fetch(struct exchange *x, struct fuzz_input *in)
@@ -128,9 +157,9 @@ static void abandon(struct exchange *x, struct fuzz_input *in)
 		auth_abandon(&x->auth);
 }
 
-static void (*const steps[])(struct exchange *x,
-			     struct fuzz_input *in) = { send_anything, negotiate, fetch,
-							reply,         fetch,     abandon };
+static void (*const steps[])(struct exchange *x, struct fuzz_input *in) = {
+	send_anything, negotiate, fetch, reply, fetch, abandon, success2, failure2
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {

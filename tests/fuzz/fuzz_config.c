@@ -41,6 +41,26 @@ static char *print(const struct config *c, size_t *ret_len)
 	return text;
 }
 
+/* What is equal is no change; in brief it is the same model. */
+static void check_change(const struct config *c, const struct config *same)
+{
+	struct config_diag diag;
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+	struct config *brief;
+
+	if (!f || config_check_change(c, same, "file", &diag))
+		abort();
+	config_print_brief(c, f, true);
+	fclose(f);
+	brief = load(text, len);
+	if (!brief || config_check_change(c, brief, "file", &diag))
+		abort();
+	config_free(brief);
+	free(text);
+}
+
 static void check_print(const struct config *c)
 {
 	size_t len, again_len;
@@ -52,6 +72,7 @@ static void check_print(const struct config *c)
 	again = print(d, &again_len);
 	if (strcmp(text, again) != 0)
 		abort();
+	check_change(c, d);
 	config_free(d);
 	free(text);
 	free(again);

@@ -25,6 +25,25 @@ static void check_answer(const char *text, size_t len)
 	json_object_put(answer);
 }
 
+static struct nvmf_queue *admin, *io;
+
+/* There is a host to tell of. An order may end its connections; then it comes back. */
+static void keep_connected(void)
+{
+	uint16_t cntlid;
+
+	if (io && io->state == QUEUE_LIVE && admin->state == QUEUE_LIVE)
+		return;
+	if (io) {
+		drop_queue(io);
+		drop_queue(admin);
+	}
+	admin = open_enabled(&cntlid);
+	io = open_io(cntlid);
+	queues[0] = io;
+	queues[1] = admin;
+}
+
 /* A namespace could be made of any file of this machine: that order is only read. */
 static int obey(struct control_call *call)
 {
@@ -60,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (!ready)
 		control_setup();
 	ready = true;
+	keep_connected();
 	while (size > 1) {
 		const char *end = memchr(line, '\n', size);
 		size_t len = end ? (size_t)(end - line) : size;
