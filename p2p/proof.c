@@ -201,6 +201,7 @@ struct lent {
 	uint32_t page, npages;
 	uint8_t *va;
 	uint8_t *host, *got; /* ordinary memory, PROOF_LEN each */
+	char why[96];        /* room for a reason */
 };
 
 static bool lend(struct provider *p, size_t len, struct lent *l, struct proof *ret)
@@ -286,6 +287,24 @@ static int passthrough(int fd, uint8_t opcode, uint32_t nsid, unsigned int nbloc
 	return status < 0 ? -errno : status & NVME_SCT_SC_MASK;
 }
 
+#define NVME_INVALID_OPCODE 0x001
+
+/* Why passthrough of @what did not come to an answer of the drive's. The kernel lets only
+ * CAP_SYS_ADMIN send what could change blocks, as it takes Compare to do, through a descriptor that
+ * is not open for writing, and everything through a partition's. */
+static const char *not_answered(struct lent *l, const char *what, int status)
+{
+	if (status == -EACCES || status == -EPERM)
+		snprintf(l->why, sizeof(l->why), "the kernel refuses %s without CAP_SYS_ADMIN", what);
+	else if (status < 0)
+		snprintf(l->why, sizeof(l->why), "%s: %s", what, strerror(-status));
+	else if (status == NVME_INVALID_OPCODE)
+		snprintf(l->why, sizeof(l->why), "the drive has no %s", what);
+	else
+		snprintf(l->why, sizeof(l->why), "%s failed with status %xh", what, status);
+	return l->why;
+}
+
 /*
  * NVMe Compare makes the drive read the pages and writes nothing: equal bytes must compare equal,
  * and with one bit changed they must not, or the drive looked elsewhere.
@@ -297,12 +316,12 @@ static const char *try_compare(int fd, uint32_t nsid, unsigned int nblocks, stru
 
 	*ret_ran = false;
 	if (status)
-		return "reading by passthrough failed";
+		return not_answered(l, "Read", status);
 	if (provider_poke(l->provider, l->va, l->host, P2P_PAGE_SIZE))
 		return "its pages are gone";
 	status = passthrough(fd, NVME_OP_COMPARE, nsid, nblocks, l->va);
 	if (status != 0 && status != NVME_COMPARE_FAILURE)
-		return "it has no Compare command for these pages";
+		return not_answered(l, "Compare", status);
 	*ret_ran = true;
 	if (status == NVME_COMPARE_FAILURE)
 		return "Compare found other bytes than are there";

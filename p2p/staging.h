@@ -178,10 +178,12 @@ struct stage_result staging_take_host(struct staging *st, struct stage_client *c
  * stage_target_prove() - what the drive can be staged in, found by proof; anew each time.
  * @client: the drive's PCI functions. @fd: the open device. @len: bytes to read, see
  * proof_backend(). @scratch_fd: a device on the same drive that may be overwritten, or -1.
+ * @copies: why the CPU would move the bytes instead of a drive, which is no use of a CMB; or NULL.
  * @t->policy is set by the caller; the rest is filled. Blocks for milliseconds.
  */
 void stage_target_prove(struct stage_target *t, struct provider_set *set,
-			const struct topology *topo, int fd, size_t len, int scratch_fd);
+			const struct topology *topo, int fd, size_t len, int scratch_fd,
+			const char *copies);
 
 /** stage_client_init() - nothing is known and nothing held. There is nothing to undo. */
 void stage_client_init(struct stage_client *c);

@@ -260,6 +260,20 @@ static bool kernel_is_at_least(unsigned int version, unsigned int patchlevel)
 	       (v > version || (v == version && p >= patchlevel));
 }
 
+/* A file system without direct I/O (tmpfs, or ext4 with data=journal) takes O_DIRECT and then has
+ * the CPU copy, which from a CMB takes far longer than from host memory. statx(2) from Linux 6.1 on,
+ * which is before a CMB can be mapped at all. */
+static const char *why_it_copies(const struct block *b)
+{
+	struct statx stx;
+
+	if (!b->file || statx(b->backend.info.fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) < 0)
+		return NULL;
+	return stx.stx_mask & STATX_DIOALIGN && stx.stx_dio_mem_align
+		       ? NULL
+		       : "its file system does no direct I/O, the CPU would copy";
+}
+
 static int read_geometry(struct block *b, const struct stat *st, const char **ret_why)
 {
 	struct backend_info *info = &b->backend.info;
@@ -272,6 +286,7 @@ static int read_geometry(struct block *b, const struct stat *st, const char **re
 	b->discard_command = !b->file && kernel_is_at_least(6, 12);
 	info->major = major(dev);
 	info->minor = minor(dev);
+	info->copies = why_it_copies(b);
 	if (S_ISREG(st->st_mode)) {
 		info->lba_shift = FILE_LBA_SHIFT;
 		info->nlb = (uint64_t)st->st_size >> FILE_LBA_SHIFT;

@@ -113,7 +113,7 @@ static void prove(struct target *t, struct namespace *ns)
 		return;
 	topology_block_client(t->topo, info->major, info->minor, &ns->stage.client);
 	stage_target_prove(&ns->stage, control_reactor(t)->set, t->topo, info->fd, proof_len(ns),
-			   ns->scratch_fd);
+			   ns->scratch_fd, info->copies);
 	if (strcmp(before.why, ns->stage.why) != 0)
 		log_stage(ns);
 }
