@@ -113,7 +113,7 @@ static bool prove(struct setup *s)
 	const struct proof *proof = p ? staging_prove(s->staging, p, MTU) : NULL;
 
 	s->target.client = (struct p2p_client){ .capable = true, .software = true };
-	stage_target_prove(&s->target, s->set, &topo, drive, 65536, scratch);
+	stage_target_prove(&s->target, s->set, &topo, drive, 65536, scratch, NULL);
 	stage_target_view(&s->target, &s->client.view);
 	ck_assert(s->target.why[0]);
 	ck_assert(!proof || proof->verdict == PROOF_ANY || proof->why[0]);
@@ -134,11 +134,13 @@ static bool stage(struct setup *s)
 {
 	static const size_t lens[] = { 512, 4096, 16384, 65536, 131072, 262144, 4096, 131072 };
 	struct slot *out[sizeof(lens) / sizeof(lens[0])];
+	struct stage_user user;
 	unsigned int n = 0;
 	bool all = true;
 
+	stage_user_init(&user);
 	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
-		struct stage_result r = staging_take(s->staging, &s->client, MTU, true, lens[i]);
+		struct stage_result r = staging_take(s->staging, &s->client, &user, MTU, true, lens[i]);
 
 		all &= r.slot && stage_is_cmb(r.place);
 		if (!r.slot)
