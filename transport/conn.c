@@ -97,16 +97,19 @@ static unsigned int send_wrs(const struct conn *c)
 	return 2u * c->nreqs + PIECE_WRS;
 }
 
-/* No Connect command has succeeded on it: nobody knows whose it is. */
+/* No Connect command has succeeded on it, or who sent it has still to show that he is who he says:
+ * nobody knows whose it is. */
 static bool is_unknown(const struct conn *c)
 {
-	return nvmf_queue_cntlid(&c->nvmf) == 0;
+	return nvmf_queue_cntlid(&c->nvmf) == 0 ||
+	       __atomic_load_n(&c->nvmf.unauthenticated, __ATOMIC_RELAXED);
 }
 
 /*
- * The limits of hosts begin with the Connect command. Before, connections are only somebody's who
- * sends from that address, and would hold the memory of all others for as long as they may wait for
- * that command: so an address has part of it for them, and one connection at least.
+ * The limits of hosts begin with the Connect command, or with authentication. Before, connections
+ * are only somebody's who sends from that address, and would hold the memory of all others for as
+ * long as they may wait for that: so an address has part of it for them, and one connection at
+ * least.
  */
 static bool has_room(const struct conn *c, size_t len)
 {

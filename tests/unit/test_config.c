@@ -717,6 +717,9 @@ START_TEST(what_is_left_out_has_its_default)
 	ck_assert_uint_eq(c->cmb_reserve, 0);
 	ck_assert_int_eq(c->cmb_flush, CONFIG_FLUSH_NONE);
 	ck_assert_uint_eq(c->connection_memory, 1 << 30);
+	ck_assert_uint_eq(c->host_controllers, 1024);
+	ck_assert_uint_eq(c->host_queues, 0);
+	ck_assert_uint_eq(c->host_queue_memory, 512 << 20);
 	ck_assert_uint_eq(c->poll_us, 1000);
 	ck_assert_ptr_null(c->subsystems[0].namespaces[0].scratch);
 	ck_assert_uint_eq(c->max_transfer_len, 1 << 20);
