@@ -314,7 +314,9 @@ static void on_cq_ready(struct reactor_watch *w)
  * connection request, and 7 is for ever; so it may be with what is not acknowledged at all (rxe
  * takes a retry count of 7 so, which Linux hosts ask for). Until then responses and READs keep
  * their slots, which others wait for. So a connection on which neither ended for a whole period,
- * though one was out at its beginning and is at its end, is ended: after one period to two.
+ * though one was out at its beginning and is at its end, is ended: after one period to two. With it
+ * end its controller's others, which would take their turns with the memory that it had. (A host
+ * that loses a queue connects anew anyway.)
  */
 
 static bool is_stuck(const struct conn *c)
@@ -333,6 +335,26 @@ static struct conn *find_stuck(const struct conn_bucket *bucket)
 	return c;
 }
 
+static struct conn *find_fellow(const struct lane *l, const struct conn *payer)
+{
+	struct conn *c;
+
+	for (unsigned int i = 0; i < CONN_BUCKETS; i++)
+		LIST_FOREACH (c, &l->by_qpn[i], bucket)
+			if (c->state == CONN_LIVE && c->payer == payer)
+				return c;
+	return NULL;
+}
+
+static void end_with_fellows(const struct lane *l, struct conn *c)
+{
+	const struct conn *payer = c->payer;
+
+	conn_takes_nothing(c);
+	while (payer && (c = find_fellow(l, payer)))
+		conn_takes_nothing(c);
+}
+
 void lane_look_for_progress(struct lane *l)
 {
 	struct cq_pair *q;
@@ -344,7 +366,7 @@ void lane_look_for_progress(struct lane *l)
 			;
 	for (unsigned int i = 0; i < CONN_BUCKETS; i++) {
 		while ((c = find_stuck(&l->by_qpn[i])))
-			conn_takes_nothing(c);
+			end_with_fellows(l, c);
 		LIST_FOREACH (c, &l->by_qpn[i], bucket) {
 			c->progress_seen = c->progress;
 			c->waiting_seen = conn_waits_for_host(c);

@@ -188,7 +188,8 @@ int transport_create(const struct config *c, const struct reactors *reactors,
 	}
 	ev_init(&tr->reap, on_reap);
 	tr->reap.data = tr;
-	ev_timer_init(&tr->progress, on_progress, PROGRESS_S, PROGRESS_S);
+	ev_timer_init(&tr->progress, on_progress, test->impatient ? PROGRESS_TEST_S : PROGRESS_S,
+		      test->impatient ? PROGRESS_TEST_S : PROGRESS_S);
 	tr->progress.data = tr;
 	*ret_transport = tr;
 	return 0;

@@ -63,9 +63,10 @@ struct srq {
 	struct ibv_mr *mr;
 };
 
-#define PROGRESS_S  15
-#define SPARE_SLOTS 4u
-#define SPARE_LEN   P2P_PAGE_SIZE
+#define PROGRESS_S      15
+#define PROGRESS_TEST_S 2 /* struct transport_test */
+#define SPARE_SLOTS     4u
+#define SPARE_LEN       P2P_PAGE_SIZE
 
 /* reactor-local, but for the room in the CQs: control thread */
 struct lane {

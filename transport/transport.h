@@ -23,8 +23,9 @@ struct transport;
 
 /* What only tests switch on, to see what the proofs are good for. */
 struct transport_test {
-	bool trust;  /* use CMBs that were not proved */
-	bool no_odp; /* as if no RNIC had on-demand paging */
+	bool trust;     /* use CMBs that were not proved */
+	bool no_odp;    /* as if no RNIC had on-demand paging */
+	bool impatient; /* with hosts that take no responses, as PROGRESS_TEST_S */
 };
 
 /** transport_create() - no port listens yet. All pointers must outlive it, but @c see

@@ -98,6 +98,7 @@ static struct transport_test test_switches(struct daemon *d)
 	struct transport_test test = {
 		.trust = words && strstr(words, "trust-unproved"),
 		.no_odp = words && strstr(words, "no-odp"),
+		.impatient = words && strstr(words, "impatient"),
 	};
 
 	if (test.trust)
@@ -105,6 +106,8 @@ static struct transport_test test_switches(struct daemon *d)
 			"NVMF_P2PD_TEST=trust-unproved: paths are used that were NOT proved; data WILL be wrong");
 	if (test.no_odp)
 		log_warn("NVMF_P2PD_TEST=no-odp: RNICs are treated as without on-demand paging");
+	if (test.impatient)
+		log_warn("NVMF_P2PD_TEST=impatient: who takes no responses is soon ended");
 	if (words && strstr(words, "stick-reactor")) {
 		log_warn(
 			"NVMF_P2PD_TEST=stick-reactor: the daemon hangs when there is a file " TEST_STICK_FILE);

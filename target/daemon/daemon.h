@@ -102,6 +102,7 @@ void stop_watch_signals(struct daemon *d);
  * log warns of at the start.
  *      trust-unproved   CMBs are used that were not proved: data WILL be wrong
  *      no-odp           RNICs are treated as without on-demand paging
+ *      impatient        hosts that take no responses are ended after 2 to 4 s, not 15 to 30
  *      stick-reactor    the last reactor's thread hangs for good when the file TEST_STICK_FILE
  *                       appears (needs WATCHDOG_USEC: it is the watchdog's thread that looks)
  */

@@ -265,7 +265,16 @@ static bool no_receives(struct suite *s, const void *row)
 	return ok && suite_others_live(s);
 }
 
-/* Memory that goes away under a command. What was written there is nobody's; the queue may end. */
+/* The command was done before, or its queue ends. */
+static bool done_or_gone(struct suite *s, struct fab_queue *q)
+{
+	struct host_response r;
+	int err = host_wait(q->conn, HOST_TIMEOUT_MS, &r);
+
+	return err == -ENOTCONN || expect_status(s, err, &r, NVME_OK);
+}
+
+/* Memory that goes away under a command. What was written there is nobody's. */
 static bool memory_goes(struct suite *s, const void *row)
 {
 	const uint8_t *opcode = row;
@@ -286,7 +295,7 @@ static bool memory_goes(struct suite *s, const void *row)
 			ok = fab_send(&p.q, &c) == 0 || suite_fail(s, "cannot send");
 		}
 		host_free(&b);
-		ok = ok && suite_others_live(s);
+		ok = ok && done_or_gone(s, &p.q) && suite_others_live(s);
 		suite_pair_destroy(&p);
 		if (!ok)
 			return false;

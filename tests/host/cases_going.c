@@ -126,18 +126,6 @@ static bool vanishes_case(struct suite *s, const void *row)
 	return goes(s, row, true);
 }
 
-void going_cases(struct suite *s)
-{
-	char name[64];
-
-	for (size_t i = 0; i < sizeof(going_rows) / sizeof(going_rows[0]); i++) {
-		snprintf(name, sizeof(name), "goes-under-%s", going_rows[i].name);
-		suite_case(s, name, NOW, goes_case, &going_rows[i]);
-		snprintf(name, sizeof(name), "vanishes-under-%s", going_rows[i].name);
-		suite_case(s, name, NOW, vanishes_case, &going_rows[i]);
-	}
-}
-
 /* ---- taking nothing -----------------------------------------------------------------------------
  */
 
@@ -205,7 +193,7 @@ static bool all_gone(struct suite *s, struct fab_queue *q)
 	while (i < DEAF_QUEUES && host_now_ms() < end) {
 		if (!others_work(s))
 			return false;
-		while (i < DEAF_QUEUES && host_gone(q[i].conn))
+		while (i < DEAF_QUEUES && host_wait_gone(q[i].conn, 500))
 			i++;
 	}
 	return i == DEAF_QUEUES ||
@@ -252,6 +240,82 @@ static bool deaf_case(struct suite *s, const void *row)
 		fab_queue_close(&q[i]);
 	fab_ctrl_destroy(ctrl);
 	return ok && suite_others_live(s);
+}
+
+/* ---- going in a state for certain ---------------------------------------------------------------
+ *
+ * Above, what a command's state is when its host goes is left to chance; here it is made, and stays
+ * until the host goes.
+ */
+
+struct leaving_case {
+	const char *name;
+	struct going_case what;
+	bool vanishes;
+};
+
+static const struct leaving_case leaving_rows[] = {
+	/* the response is out, and there is no receive for it */
+	{ "leaves-while-answered", { NULL, nvme_cmd_read, ONE_BLOCK }, false },
+	/* the first of a host's large reads hold all the memory that it gets */
+	{ "leaves-while-waiting-for-memory", { NULL, nvme_cmd_read, LARGE }, false },
+	/* the first lists hold all work requests that the queue's commands share */
+	{ "leaves-while-waiting-for-work-requests", { NULL, nvme_cmd_read, LIST }, false },
+	/* what the target asks for is not answered any more */
+	{ "leaves-while-read-from", { NULL, nvme_cmd_write, LARGE }, true },
+};
+
+static bool leave(struct suite *s, const struct leaving_case *t, struct fab_ctrl *ctrl)
+{
+	const struct deaf_case deaf = { t->name, t->what.opcode, t->what.form, 7, 0, t->vanishes };
+	uint64_t end = host_now_ms() + HOST_TIMEOUT_MS;
+	struct fab_queue q[DEAF_QUEUES] = { 0 };
+	bool ok = true;
+
+	memset(s->data.va, FAB_GUARD, FAB_DATA_LEN);
+	for (uint16_t i = 0; i < DEAF_QUEUES && ok; i++)
+		ok = open_deaf(s, &deaf, ctrl, (uint16_t)(i + 1), &q[i]);
+	for (uint16_t i = 0; i < DEAF_QUEUES && ok; i++)
+		ok = load(s, &deaf, &q[i]);
+	/* the first answer is on its way when its data is here; the others are behind it */
+	while (ok && !t->vanishes && *(volatile uint8_t *)s->data.va == FAB_GUARD)
+		if (host_now_ms() > end)
+			ok = suite_fail(s, "got no data");
+	for (unsigned int i = 0; i < DEAF_QUEUES; i++)
+		fab_queue_close(&q[i]);
+	return ok;
+}
+
+static bool leaving_case(struct suite *s, const void *row)
+{
+	const struct leaving_case *t = row;
+	static const struct fab_options plain;
+	struct fab_ctrl *ctrl;
+	bool ok;
+
+	if (!suite_controller(s))
+		return false;
+	/* not the guard: it is seen when it has come */
+	memset(s->data.va, 0, s->lba_len);
+	if (!suite_transfer(s, nvme_cmd_write, FREE_LBA, 1) || !suite_create(s, &plain, &ctrl))
+		return false;
+	ok = leave(s, t, ctrl);
+	fab_ctrl_destroy(ctrl);
+	return ok && suite_others_live(s) && expect_pattern(s);
+}
+
+void going_cases(struct suite *s)
+{
+	char name[64];
+
+	for (size_t i = 0; i < sizeof(going_rows) / sizeof(going_rows[0]); i++) {
+		snprintf(name, sizeof(name), "goes-under-%s", going_rows[i].name);
+		suite_case(s, name, NOW, goes_case, &going_rows[i]);
+		snprintf(name, sizeof(name), "vanishes-under-%s", going_rows[i].name);
+		suite_case(s, name, NOW, vanishes_case, &going_rows[i]);
+	}
+	for (size_t i = 0; i < sizeof(leaving_rows) / sizeof(leaving_rows[0]); i++)
+		suite_case(s, leaving_rows[i].name, NOW, leaving_case, &leaving_rows[i]);
 }
 
 void deaf_cases(struct suite *s)

@@ -164,6 +164,34 @@ static bool key_case(struct suite *s, const void *row)
 	return ok;
 }
 
+/* A memory window of type 2 is for one queue pair: another queue's commands cannot use its key. */
+static bool anothers_window(struct suite *s, const void *row)
+{
+	const uint8_t *opcode = row;
+	struct host_buffer b = { 0 };
+	struct fab_queue owner = { 0 };
+	bool ok;
+	int err;
+
+	if (!suite_controller(s))
+		return false;
+	err = fab_queue_open(s->fh->host, suite_qid(s), 8, &owner);
+	if (!err)
+		err = host_alloc(s->fh->host, 8192, 0x5a, &b);
+	if (!err)
+		err = host_bind_window(owner.conn, &b);
+	if (err == -EOPNOTSUPP)
+		ok = suite_skip(s, "this RNIC has no memory windows");
+	else
+		ok = err ? suite_fail(s, "no window: %s", strerror(-err))
+			 : refused_key(s, *opcode, &b);
+	ok = ok && (is_filled(&b, 0x5a) || suite_fail(s, "got memory that was written to")) &&
+	     (*opcode != nvme_cmd_write || expect_pattern(s));
+	host_free(&b);
+	fab_queue_close(&owner);
+	return ok;
+}
+
 /* ---- reaching for the target's memory -----------------------------------------------------------
  */
 
@@ -251,7 +279,8 @@ static bool controller_of_another(struct suite *s, const void *row)
 	return ok && suite_others_live(s);
 }
 
-/* Who takes another host's name gets a controller of its own, if that; the other's goes on. */
+/* Who takes another host's name, where no key proves whose it is, gets a controller of its own; the
+ * other's goes on. */
 static bool name_of_another(struct suite *s, const void *row)
 {
 	static const struct fab_options plain;
@@ -266,10 +295,13 @@ static bool name_of_another(struct suite *s, const void *row)
 	before = s->ctrl->cntlid;
 	fh.hostid[15] ^= 0x7f;
 	err = fab_ctrl_create(&fh, &plain, &c);
-	if (!err && c->cntlid == before)
-		return suite_fail(s, "got the other's controller");
+	if (err)
+		return suite_fail(s, "got %d, expected a controller", err);
+	if (c->cntlid == before)
+		(void)suite_fail(s, "got the other's controller");
+	err = c->cntlid == before;
 	fab_ctrl_destroy(c);
-	return suite_others_live(s) &&
+	return !err && suite_others_live(s) &&
 	       (s->ctrl->cntlid == before || suite_fail(s, "the other host lost its controller"));
 }
 
@@ -507,9 +539,12 @@ static bool one_cid(struct suite *s, const void *row)
 void hostile_cases(struct suite *s)
 {
 	static const bool read, write = true;
+	static const uint8_t c2h = nvme_cmd_read, h2c = nvme_cmd_write;
 
 	for (size_t i = 0; i < sizeof(key_rows) / sizeof(key_rows[0]); i++)
 		suite_case(s, key_rows[i].name, NOW, key_case, &key_rows[i]);
+	suite_case(s, "read-into-window-of-another-queue", NOW, anothers_window, &c2h);
+	suite_case(s, "write-from-window-of-another-queue", NOW, anothers_window, &h2c);
 	suite_case(s, "reach-to-read", NOW, reach_case, &read);
 	suite_case(s, "reach-to-write", NOW, reach_case, &write);
 	suite_case(s, "controller-of-another-host", NOW, controller_of_another, NULL);

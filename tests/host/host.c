@@ -29,8 +29,10 @@ struct host_conn {
 	struct host_response responses[HOST_DEPTH];
 	unsigned int head, nresponses;
 	int bind_status; /* ibv_wc_status, -1: not yet */
-	bool gone, deaf, reached;
+	bool gone, deaf, reached, counted;
 };
+
+static unsigned int nconnections;
 
 uint64_t host_now_ms(void)
 {
@@ -568,14 +570,22 @@ int host_connect(struct host *h, const struct host_request *req, struct host_con
 		host_close(c);
 		return err;
 	}
+	c->counted = true;
+	nconnections++;
 	*ret = c;
 	return 0;
+}
+
+unsigned int host_connections(void)
+{
+	return nconnections;
 }
 
 void host_close(struct host_conn *c)
 {
 	if (!c)
 		return;
+	nconnections -= c->counted;
 	if (c->id && c->id->qp) {
 		(void)rdma_disconnect(c->id);
 		rdma_destroy_qp(c->id);

@@ -90,6 +90,9 @@ __attribute__((warn_unused_result)) int host_connect(struct host *h, const struc
 						     struct host_conn **ret,
 						     struct host_answer *answer);
 
+/** host_connections() - how many of this process are accepted and not closed. */
+unsigned int host_connections(void);
+
 /** host_close() - disconnect and free. NULL is fine. */
 void host_close(struct host_conn *c);
 

@@ -86,6 +86,11 @@ static void print_help(void)
 	       "      --dhchap-secret S our key (else cases of the group auth are skipped)\n"
 	       "      --target-key N    a key of the target's own memory regions; may be given 64 times\n"
 	       "      --target-address N an address there, which the group hostile tries to reach\n"
+	       "      --sample N        only N cases of each group, chosen by the seed\n"
+	       "      --seed N          a number (default 1)\n"
+	       "      --after COMMAND   run after each case, with the number of connections that we have as its\n"
+	       "                        last argument; if its exit code is not 0 the case has failed, and the\n"
+	       "                        first line that it prints is why\n"
 	       "      --list            print the names of the cases\n"
 	       "      --help, --version\n"
 	       "\n"
@@ -107,6 +112,9 @@ enum {
 	OPT_SECRET,
 	OPT_KEY,
 	OPT_REACH,
+	OPT_SAMPLE,
+	OPT_SEED,
+	OPT_AFTER,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -121,6 +129,9 @@ static const struct option options[] = {
 	{ "dhchap-secret", required_argument, NULL, OPT_SECRET },
 	{ "target-key", required_argument, NULL, OPT_KEY },
 	{ "target-address", required_argument, NULL, OPT_REACH },
+	{ "sample", required_argument, NULL, OPT_SAMPLE },
+	{ "seed", required_argument, NULL, OPT_SEED },
+	{ "after", required_argument, NULL, OPT_AFTER },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -163,6 +174,15 @@ static int parse(struct settings *set, int argc, char **argv)
 			break;
 		case OPT_REACH:
 			set->suite.reach_addr = strtoull(optarg, NULL, 0);
+			break;
+		case OPT_SAMPLE:
+			set->suite.sample = (unsigned int)strtoul(optarg, NULL, 0);
+			break;
+		case OPT_SEED:
+			set->suite.seed = (uint32_t)strtoul(optarg, NULL, 0);
+			break;
+		case OPT_AFTER:
+			set->suite.after = optarg;
 			break;
 		case OPT_LIST:
 			set->suite.list = true;
@@ -217,7 +237,8 @@ int main(int argc, char **argv)
 {
 	static const uint8_t hostid[16] = { 0x6e, 0x76, 0x6d, 0x66, 0x2d, 0x74, 0x45, 0x73,
 					    0xb4, 0x2d, 0x68, 0x6f, 0x73, 0x74, 0x00, 0x01 };
-	static struct settings set = { .address = "10.0.0.1",
+	static struct settings set = { .suite.seed = 1,
+				       .address = "10.0.0.1",
 				       .service = "4420",
 				       .fh = { .nqn = "nqn.2026-11.org.nvmf-p2pd:test",
 					       .hostnqn = "nqn.2026-11.org.nvmf-p2pd:test-host" } };

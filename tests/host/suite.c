@@ -57,8 +57,50 @@ static bool group_wanted(const struct suite *s, const struct test_group *g)
 void suite_group(struct suite *s, const struct test_group *g)
 {
 	s->group = g->name;
-	if (group_wanted(s, g))
+	if (!group_wanted(s, g))
+		return;
+	if (s->sample) {
+		s->counting = true;
+		s->ncases = 0;
 		g->run(s);
+		s->counting = false;
+		s->nchosen = s->sample < s->ncases ? s->sample : s->ncases;
+	}
+	g->run(s);
+}
+
+/* Is the case that comes now one of the sample? Each has the same chance. */
+static bool case_chosen(struct suite *s)
+{
+	bool chosen;
+
+	if (!s->sample)
+		return true;
+	s->seed = s->seed * 1664525u + 1013904223u;
+	chosen = (s->seed >> 8) % s->ncases-- < s->nchosen;
+	s->nchosen -= chosen;
+	return chosen;
+}
+
+/* What the daemon holds is looked at by who can: the command knows how many connections are ours,
+ * and says in one line what is wrong. */
+static bool nothing_is_held(struct suite *s)
+{
+	char command[512], said[200] = "";
+	FILE *out;
+	int rc;
+
+	if (s->ctrl && (host_gone(s->ctrl->admin.conn) || host_gone(s->io.conn)))
+		suite_drop_controller(s);
+	snprintf(command, sizeof(command), "%s %u", s->after, host_connections());
+	out = popen(command, "r");
+	if (!out)
+		return suite_fail(s, "cannot run %s: %s", command, strerror(errno));
+	if (!fgets(said, sizeof(said), out))
+		strlcpy(said, "no word", sizeof(said));
+	said[strcspn(said, "\n")] = '\0';
+	rc = pclose(out);
+	return rc == 0 || suite_fail(s, "%s: exit code %d: %s", command, rc >> 8, said);
 }
 
 void suite_case(struct suite *s, const char *name, enum since since, case_fn *fn, const void *row)
@@ -67,6 +109,12 @@ void suite_case(struct suite *s, const char *name, enum since since, case_fn *fn
 
 	if (!case_wanted(s, name))
 		return;
+	if (s->counting) {
+		s->ncases++;
+		return;
+	}
+	if (!case_chosen(s))
+		return;
 	if (s->list) {
 		printf("%s/%s%s\n", s->group, name, since == PENDING ? " (todo)" : "");
 		return;
@@ -74,6 +122,8 @@ void suite_case(struct suite *s, const char *name, enum since since, case_fn *fn
 	s->why[0] = '\0';
 	s->skip = false;
 	ok = fn(s, row);
+	if (ok && s->after)
+		ok = nothing_is_held(s);
 	if (!ok && s->skip) {
 		s->skipped++;
 		printf("skip %s/%s: %s\n", s->group, name, s->why);

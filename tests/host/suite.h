@@ -27,11 +27,16 @@ struct suite {
 	uint32_t keys[64];
 	size_t nkeys;
 	uint64_t reach_addr;
+	const char *after; /* a command to be run after each case, see nothing_is_held(); or NULL */
+	unsigned int sample; /* so many cases of each group, chosen by @seed; 0: all */
+	uint32_t seed;
 	unsigned int passed, failed, todo, skipped;
 	/* private: */
 	const char *group;
 	char why[320];
 	bool skip;
+	bool counting;                /* the cases of a group, nothing else */
+	unsigned int ncases, nchosen; /* of the group that are still to come; of these, to be run */
 	bool path_closed; /* suite_controller() leaves the drive alone: nothing can reach it */
 	/* shared by the cases, see suite_controller() */
 	struct fab_ctrl *ctrl;

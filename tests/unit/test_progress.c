@@ -78,6 +78,32 @@ START_TEST(all_that_are_stuck_are_ended_at_once)
 }
 END_TEST
 
+/* An I/O queue that waits for the memory which another one of its controller holds. */
+START_TEST(queues_of_the_same_controller_are_ended_too)
+{
+	struct request sending = { .state = REQ_SENDING }, waiting = { .state = REQ_WAIT_SLOT };
+	struct conn payer, another;
+	struct conn c[4] = {
+		{ .reqs = &waiting, .payer = &payer },
+		{ .reqs = &sending, .payer = &payer },
+		{ .reqs = &waiting, .payer = &payer },
+		{ .reqs = &waiting, .payer = &another },
+	};
+	struct lane l = { 0 };
+
+	for (int i = 0; i < 4; i++) {
+		c[i].state = CONN_LIVE;
+		c[i].nreqs_touched = 1;
+		LIST_INSERT_HEAD(&l.by_qpn[i * 3], &c[i], bucket);
+	}
+	lane_look_for_progress(&l);
+	lane_look_for_progress(&l);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(c[i].state, CONN_DRAINING);
+	ck_assert_int_eq(c[3].state, CONN_LIVE);
+}
+END_TEST
+
 /* ---- whose account a connection's staging memory is on ------------------------------------------
  */
 
@@ -117,6 +143,7 @@ int main(void)
 	tcase_add_loop_test(t, only_who_takes_nothing_for_a_period_is_ended, 0,
 			    sizeof(rows) / sizeof(rows[0]));
 	tcase_add_test(t, all_that_are_stuck_are_ended_at_once);
+	tcase_add_test(t, queues_of_the_same_controller_are_ended_too);
 	tcase_add_test(t, queues_of_a_controller_have_one_payer);
 	suite_add_tcase(s, t);
 	return run_suite(s);
