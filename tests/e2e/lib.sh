@@ -16,6 +16,10 @@ fail() {
 		echo "--- the daemon's log" >&2
 		tail -n 60 "$LOG" >&2
 	fi
+	echo "--- the kernel's, and its controllers" >&2
+	dmesg 2>/dev/null | tail -n 20 >&2
+	tail -n +1 /sys/class/nvme/nvme*/{state,address} >&2 2>/dev/null || true
+	rdma resource show qp 2>/dev/null | grep GSI >&2 || true
 	exit 1
 }
 
@@ -159,6 +163,19 @@ second_nic() {
 	ip link set eth1 name rdma1
 	ip link set rdma1 mtu 9000 up
 	ip address add "10.0.1.$1/24" dev rdma1
+}
+
+# Two RNICs, rxe0 and rxe1, each with a port: what second_nic 1 has made.
+write_two_ports() {
+	cat >"$CONF" <<-END
+		ports = ( { id = 1; address = "10.0.0.1"; }, { id = 2; address = "10.0.1.1"; } );
+		subsystems = ( {
+		  nqn = "$NQN";
+		  allow_any_host = true;
+		  namespaces = ( { nsid = 1; device = "/dev/drive/A"; uuid = "6f1e0f5c-3f0a-4a35-9d0e-3f7c3f1c2b11"; },
+		                 { nsid = 2; device = "/dev/drive/B"; uuid = "6f1e0f5c-3f0a-4a35-9d0e-3f7c3f1c2b12"; } );
+		} );
+	END
 }
 
 # What a daemon holds: queue pairs, memory regions, completion queues, descriptors, CMB pages.
