@@ -24,7 +24,7 @@
 struct host_command {
 	bool used, reads, whole; /* whole: its SGL says what it should */
 	uint16_t cid;
-	uint8_t opcode, fctype;
+	uint8_t opcode, fctype, tag; /* Connect: of the namespace that it names */
 	uint32_t key, len;
 	uint8_t *mem;
 };
@@ -34,7 +34,7 @@ struct peer {
 	struct fake_qp *qp;
 	bool used, accepted, established, told, gone, deaf;
 	uint16_t qid, next_cid;
-	uint8_t wanted, tag; /* of the namespace that Connect named, and has */
+	uint8_t tag; /* of the namespace that it has */
 	struct host_command commands[COMMANDS];
 };
 
@@ -168,7 +168,7 @@ static void peer_response(struct peer *p, const void *bytes, uint32_t len, bool 
 	ck_assert(c); /* an answer to nothing, or the second one */
 	ck_assert(!invalidates || key == c->key || !c->whole);
 	if (!status && c->opcode == OP_FABRICS && c->fctype == FC_CONNECT) {
-		p->tag = p->wanted;
+		p->tag = c->tag;
 		if (p->qid == 0)
 			cntlids[ncntlids++ % 4] = (uint16_t)get32(cqe->dw0);
 	}
@@ -392,7 +392,7 @@ static void send_connect(struct fuzz_input *in)
 	d->cntlid = htole16(p->qid ? cntlids[how >> 6] : 0xffff);
 	strcpy(d->subsysnqn, nqns[how >> 2 & 3]);
 	strcpy(d->hostnqn, how & 16 ? HOSTNQN : "nqn.2014-08.org.nvmexpress:uuid:second");
-	p->wanted = (how >> 2 & 3) < NSUBS ? tags[how >> 2 & 3] : 0;
+	c->tag = (how >> 2 & 3) < NSUBS ? tags[how >> 2 & 3] : 0;
 	name_memory(&sqe, c, how & 32);
 	send_capsule(p, c, &sqe, p->qid && how & 32, in);
 }
