@@ -106,8 +106,16 @@ static void let_go(unsigned int i, int err)
 
 static void expect_own(const uint8_t *bytes, size_t len, uint8_t tag, bool poison_too)
 {
+	uint8_t own[512];
+
+	memset(own, tag, sizeof(own));
 	for (size_t i = 0; i < len; i++)
-		ck_assert(bytes[i] == tag || bytes[i] == 0 || (poison_too && bytes[i] == POISON));
+		if (i % sizeof(own) == 0 && len - i >= sizeof(own) &&
+		    memcmp(bytes + i, own, sizeof(own)) == 0) /* most are, and this is quick */
+			i += sizeof(own) - 1;
+		else
+			ck_assert(bytes[i] == tag || bytes[i] == 0 ||
+				  (poison_too && bytes[i] == POISON));
 }
 
 /* ---- the other end of a queue pair --------------------------------------------------------------
