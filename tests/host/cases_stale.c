@@ -497,3 +497,125 @@ void stale_media_cases(struct suite *s)
 	suite_drop_controller(s);
 	owner_close();
 }
+
+/* ---- a drive that fails in the middle ----------------------------------------------------------
+ *
+ * The block in the middle of the namespace cannot be read: a bad medium, or the end of a file that
+ * became shorter. What lies before it is read into staging memory and must not be sent, nor what
+ * the memory held behind it.
+ */
+
+static bool reads_over_edge(struct suite *s, const void *row)
+{
+	const uint64_t *before =
+		row; /* the bad block: 0: the first, 1: in the middle, 2: the last */
+
+	s->path_closed = true; /* the pattern may not be writable */
+	for (uint32_t n = 1; n * s->lba_len <= 1u << 20; n *= 2) {
+		uint64_t edge;
+		struct capsule c;
+		struct host_response r;
+		int err;
+
+		if (!suite_controller(s) || !spread_secrets(s))
+			return false;
+		if (n * s->lba_len > s->ctrl->mdts_len)
+			break;
+		edge = s->nlb / 2;
+		clear(s, n * s->lba_len);
+		fab_rw_init(&c, nvme_cmd_read, s->nsid, edge - (n - 1) * *before / 2, n);
+		c.sqe.dptr = fab_sgl_keyed(&s->data, n * s->lba_len, SGL_SUB_ADDRESS);
+		err = fab_exec(&s->io, &c, &r);
+		if (err || !fab_status(&r))
+			return suite_fail(s, "got a read of %u blocks that succeeded, or %s", n,
+					  strerror(-err));
+		if (!nothing_came(s, "a read that fails, of blocks", n))
+			return false;
+		fab_rw_init(&c, nvme_cmd_read, s->nsid, edge - n, n); /* up to it: that is there */
+		c.sqe.dptr = fab_sgl_keyed(&s->data, n * s->lba_len, SGL_SUB_ADDRESS);
+		err = fab_exec(&s->io, &c, &r);
+		if (!expect_status(s, err, &r, NVME_OK) ||
+		    !no_secret(s, "a read up to there, of blocks", n))
+			return false;
+	}
+	return true;
+}
+
+/* Data of which a piece cannot be fetched: nothing of the command is written, neither what has come
+ * nor what the staging memory held. */
+struct unfetched_case {
+	const char *name;
+	uint8_t opcode;
+	uint32_t nblocks;
+	unsigned int npieces; /* 1: one descriptor with a wrong key; else the last has one */
+};
+
+static const struct unfetched_case unfetched_rows[] = {
+	{ "write-unfetched", nvme_cmd_write, 1, 1 },
+	{ "write-unfetched-large", nvme_cmd_write, 64, 1 },
+	{ "write-half-fetched", nvme_cmd_write, 8, 2 },
+	{ "write-all-but-one-fetched", nvme_cmd_write, 8, 4 },
+	{ "compare-unfetched", nvme_cmd_compare, 8, 1 },
+	{ "compare-half-fetched", nvme_cmd_compare, 8, 2 },
+};
+
+static void put_unfetched(struct suite *s, const struct unfetched_case *t, struct capsule *c)
+{
+	uint32_t len = t->nblocks * s->lba_len;
+	struct host_buffer bad = s->data;
+
+	bad.rkey ^= 0xff00;
+	fab_rw_init(c, t->opcode, s->nsid, FREE_LBA, t->nblocks);
+	if (t->npieces == 1) {
+		c->sqe.dptr = fab_sgl_keyed(&bad, len, SGL_SUB_ADDRESS);
+		return;
+	}
+	for (unsigned int i = 0; i < t->npieces; i++) {
+		struct host_buffer *from = i + 1 < t->npieces ? &s->data : &bad;
+		union nvme_sgl d = fab_sgl_keyed(from, len / t->npieces, SGL_SUB_ADDRESS);
+
+		memcpy(c->data + i * sizeof(d), &d, sizeof(d));
+	}
+	c->data_len = t->npieces * (uint32_t)sizeof(union nvme_sgl);
+	c->sqe.dptr = fab_sgl_in_capsule(0, c->data_len);
+	c->sqe.dptr.data.type = LAST;
+}
+
+static bool unfetched(struct suite *s, const void *row)
+{
+	const struct unfetched_case *t = row;
+	static uint8_t want[64 * 4096];
+	struct capsule c;
+
+	s->path_closed = true;
+	if (!suite_controller(s))
+		return false;
+	if (t->npieces > 1 && s->ctrl->id.msdbd < t->npieces)
+		return suite_skip(s, "this controller takes no lists");
+	suite_fill(want, sizeof(want), t->nblocks);
+	memcpy(s->data.va, want, t->nblocks * s->lba_len);
+	if (!suite_transfer(s, nvme_cmd_write, FREE_LBA, t->nblocks) || !spread_secrets(s))
+		return false;
+	memset(s->data.va, 0x5a, t->nblocks * s->lba_len);
+	put_unfetched(s, t, &c);
+	if (fab_send(&s->io, &c) || !expect_gone(s, s->io.conn))
+		return suite_fail(s, "the connection did not end");
+	if (!suite_controller(s) || !suite_transfer(s, nvme_cmd_read, FREE_LBA, t->nblocks))
+		return false;
+	return memcmp(s->data.va, want, t->nblocks * s->lba_len) == 0 ||
+	       suite_fail(s, "the blocks are not as they were");
+}
+
+void stale_edge_cases(struct suite *s)
+{
+	static const uint64_t place[] = { 0, 1, 2 };
+
+	suite_case(s, "read-bad-block-first", NOW, reads_over_edge, &place[0]);
+	suite_case(s, "read-bad-block-between", NOW, reads_over_edge, &place[1]);
+	suite_case(s, "read-bad-block-last", NOW, reads_over_edge, &place[2]);
+	for (size_t i = 0; i < sizeof(unfetched_rows) / sizeof(unfetched_rows[0]); i++)
+		suite_case(s, unfetched_rows[i].name, NOW, unfetched, &unfetched_rows[i]);
+	s->path_closed = false;
+	suite_drop_controller(s);
+	owner_close();
+}

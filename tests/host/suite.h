@@ -203,6 +203,7 @@ void deaf_cases(struct suite *s);
 void unregistered_cases(struct suite *s);
 void stale_cases(struct suite *s);
 void stale_media_cases(struct suite *s);
+void stale_edge_cases(struct suite *s);
 void protect_cases(struct suite *s);
 void unsaved_cases(struct suite *s);
 void read_only_cases(struct suite *s);
