@@ -17,7 +17,8 @@ struct quoted {
 
 /**
  * quote() - @text fit for one line: anything but printable UTF-8 becomes \xHH, a long text ends in
- * "...", and so does one from where a secret key begins in it. Used as quote(x).text within one expression.
+ * "...", and so does one from where a secret key begins in it. Used as quote(x).text within one
+ * expression.
  */
 struct quoted quote(const char *text);
 

@@ -295,7 +295,8 @@ static int passthrough(int fd, uint8_t opcode, uint32_t nsid, unsigned int nbloc
 static const char *not_answered(struct lent *l, const char *what, int status)
 {
 	if (status == -EACCES || status == -EPERM)
-		snprintf(l->why, sizeof(l->why), "the kernel refuses %s without CAP_SYS_ADMIN", what);
+		snprintf(l->why, sizeof(l->why), "the kernel refuses %s without CAP_SYS_ADMIN",
+			 what);
 	else if (status < 0)
 		snprintf(l->why, sizeof(l->why), "%s: %s", what, strerror(-status));
 	else if (status == NVME_INVALID_OPCODE)

@@ -48,7 +48,7 @@ struct backend_info {
 	bool write_cache;          /* volatile: Flush means something */
 	unsigned int major, minor; /* of the block device, or of the one that holds the file */
 	int fd;                    /* for proofs */
-	const char *copies;        /* why the CPU, no drive, would move payload; NULL: it does not */
+	const char *copies; /* why the CPU, no drive, would move payload; NULL: it does not */
 };
 
 struct backend {

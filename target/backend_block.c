@@ -261,8 +261,8 @@ static bool kernel_is_at_least(unsigned int version, unsigned int patchlevel)
 }
 
 /* A file system without direct I/O (tmpfs, or ext4 with data=journal) takes O_DIRECT and then has
- * the CPU copy, which from a CMB takes far longer than from host memory. statx(2) from Linux 6.1 on,
- * which is before a CMB can be mapped at all. */
+ * the CPU copy, which from a CMB takes far longer than from host memory. statx(2) from Linux 6.1
+ * on, which is before a CMB can be mapped at all. */
 static const char *why_it_copies(const struct block *b)
 {
 	struct statx stx;

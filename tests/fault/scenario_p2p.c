@@ -140,7 +140,8 @@ static bool stage(struct setup *s)
 
 	stage_user_init(&user);
 	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
-		struct stage_result r = staging_take(s->staging, &s->client, &user, MTU, true, lens[i]);
+		struct stage_result r =
+			staging_take(s->staging, &s->client, &user, MTU, true, lens[i]);
 
 		all &= r.slot && stage_is_cmb(r.place);
 		if (!r.slot)

@@ -793,8 +793,8 @@ static size_t ask_once(const char *request)
 	"{\"command\":\"ana\",\"subsystem\":\"" NQN "\",\"port\":1,\"group\":3,\"state\":\"" state \
 	"\"}\n"
 
-/* What the answer says is so: the state is as wanted, and the hosts know, or will. Where the port is
- * drained still, because "undrain" failed, it can be seen only when it is not any more. */
+/* What the answer says is so: the state is as wanted, and the hosts know, or will. Where the port
+ * is drained still, because "undrain" failed, it can be seen only when it is not any more. */
 static void expect_ana(enum config_ana asked)
 {
 	bool done = strstr(answer, "\"ok\":true"), late = strstr(answer, "EINPROGRESS");
