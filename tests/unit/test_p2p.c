@@ -1378,6 +1378,26 @@ START_TEST(pieces_that_begin_within_a_page_need_a_proof_of_any_alignment)
 }
 END_TEST
 
+/* A file on tmpfs: nothing is tried, and the table of paths says why. */
+START_TEST(what_the_cpu_would_copy_is_in_host_memory)
+{
+	struct provider cmb = { .name = "0000:03:00.0", .state = PROVIDER_ACTIVE };
+	struct provider_set set = { .provider = { &cmb }, .n = 1 };
+	struct stage_target t = { .policy = STAGE_PREFER };
+	struct topology topo = { 0 };
+
+	topology_init(&topo, "/nonexistent", "/nonexistent");
+	stage_target_prove(&t, &set, &topo, -1, 65536, -1, "the CPU would copy");
+	ck_assert_uint_eq(t.nusable, 0);
+	ck_assert_uint_eq(t.reason, STAGE_HOST_UNREACHABLE);
+	ck_assert_str_eq(t.why, "the CPU would copy");
+	ck_assert_uint_eq(t.ncandidates, 1);
+	ck_assert_int_eq(t.candidate[0].read.verdict, PROOF_NONE);
+	ck_assert_int_eq(t.candidate[0].write.verdict, PROOF_NONE);
+	ck_assert_str_eq(t.candidate[0].write.why, "the CPU would copy");
+}
+END_TEST
+
 START_TEST(every_place_has_a_name)
 {
 	struct provider cmb = { .name = "0000:03:00.0" };
@@ -1451,6 +1471,7 @@ int main(void)
 	tcase_add_test(tc, what_was_not_proved_is_not_used);
 	tcase_add_test(tc, require_waits_for_cmb_and_fails_where_there_is_none);
 	tcase_add_test(tc, pieces_that_begin_within_a_page_need_a_proof_of_any_alignment);
+	tcase_add_test(tc, what_the_cpu_would_copy_is_in_host_memory);
 	tcase_add_test(tc, every_place_has_a_name);
 	tcase_add_test(tc, every_place_is_explained);
 	suite_add_tcase(s, tc);

@@ -534,6 +534,30 @@ START_TEST(io_that_failed_in_a_cmb_is_done_again_in_host_memory)
 }
 END_TEST
 
+/* A file where the CPU copies (tmpfs) says so; that of the other tests is where the machine has it.
+ */
+START_TEST(a_file_without_direct_io_says_so)
+{
+	char name[] = "/dev/shm/nvmf-p2pd-test-XXXXXX";
+	const char *why;
+	struct backend *b;
+	struct statx stx;
+	int fd = mkstemp(name);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, 1 << 20), 0);
+	ck_assert_int_eq(backend_block_open(&reactors, name, false, &b, &why), 0);
+	ck_assert_ptr_nonnull(strstr(b->info.copies, "no direct I/O"));
+	b->ops->close(b);
+	close(fd);
+	ck_assert_int_eq(unlink(name), 0);
+	ck_assert_int_eq(statx(AT_FDCWD, path, 0, STATX_DIOALIGN, &stx), 0);
+	ck_assert_int_eq(backend_block_open(&reactors, path, false, &b, &why), 0);
+	ck_assert_int_eq(!b->info.copies, stx.stx_mask & STATX_DIOALIGN && stx.stx_dio_mem_align);
+	b->ops->close(b);
+}
+END_TEST
+
 START_TEST(device_that_shrank_is_an_error_and_not_a_hang)
 {
 	uint16_t cntlid;
@@ -763,6 +787,7 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, written_bytes_are_in_the_file_and_read_back);
 	tcase_add_test(tc, namespaces_are_found_by_number_with_gaps_and_without);
 	tcase_add_test(tc, io_that_failed_in_a_cmb_is_done_again_in_host_memory);
+	tcase_add_test(tc, a_file_without_direct_io_says_so);
 	tcase_add_test(tc, device_that_shrank_is_an_error_and_not_a_hang);
 	tcase_add_test(tc, device_that_is_away_is_looked_for_without_harm);
 	suite_add_tcase(s, tc);
