@@ -73,6 +73,8 @@ CALL(FILES, unlinkat, int, -1, EIO, (int a, const char *b, int c), (a, b, c))
 PATH_CALL(FILES, mkdir, int, -1, ENOSPC, (const char *a, mode_t b), (a, b))
 CALL(FILES, fstat, int, -1, EIO, (int a, struct stat *b), (a, b))
 PATH_CALL(FILES, stat, int, -1, EIO, (const char *a, struct stat *b), (a, b))
+CALL(FILES, statx, int, -1, EINVAL, (int a, const char *b, int c, unsigned int d, struct statx *e),
+     (a, b, c, d, e))
 PATH_CALL(FILES, lstat, int, -1, EIO, (const char *a, struct stat *b), (a, b))
 PATH_CALL(FILES, access, int, -1, EIO, (const char *a, int b), (a, b))
 PATH_CALL(FILES, chmod, int, -1, EPERM, (const char *a, mode_t b), (a, b))
@@ -103,6 +105,8 @@ CALL(THREADS, ev_loop_new, struct ev_loop *, NULL, 0, (unsigned int a), (a))
 CALL(THREADS, ev_default_loop, struct ev_loop *, NULL, 0, (unsigned int a), (a))
 CALL(THREADS, pthread_setaffinity_np, int, EINVAL, 0, (pthread_t a, size_t b, const cpu_set_t *c),
      (a, b, c))
+CALL(THREADS, prctl, int, -1, EINVAL,
+     (int a, unsigned long b, unsigned long c, unsigned long d, unsigned long e), (a, b, c, d, e))
 CALL(THREADS, setpriority, int, -1, EACCES, (int a, id_t b, int c), (a, b, c))
 
 CALL(URING, io_uring_queue_init, int, -ENOMEM, 0,
@@ -152,6 +156,7 @@ CALL(VERBS, rdma_set_option, int, -1, ENOMEM,
      (struct rdma_cm_id * a, int b, int c, void *d, size_t e), (a, b, c, d, e))
 CALL(VERBS, rdma_reject, int, -1, ENOMEM, (struct rdma_cm_id * a, const void *b, uint8_t c),
      (a, b, c))
+CALL(VERBS, rdma_notify, int, -1, ENOMEM, (struct rdma_cm_id * a, enum ibv_event_type b), (a, b))
 CALL(VERBS, rdma_get_cm_event, int, -1, ENOMEM,
      (struct rdma_event_channel * a, struct rdma_cm_event **b), (a, b))
 CALL(VERBS, ibv_get_cq_event, int, -1, ENOMEM,
