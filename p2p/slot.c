@@ -399,7 +399,7 @@ static bool serve_one(struct slot_domain *d)
 }
 
 /* ready() may give slots back: the loop, not the stack, goes on then. */
-static void serve_waiters(struct slot_domain *d)
+void slot_serve(struct slot_domain *d)
 {
 	if (d->serving)
 		return;
@@ -433,7 +433,7 @@ void slot_give(struct slot *slot)
 		o.part->pages -= pages;
 	unpark(&o);
 	if (!TAILQ_EMPTY(&d->waiters))
-		serve_waiters(d);
+		slot_serve(d);
 }
 
 /* ---- loss and trimming -------------------------------------------------------------------------
@@ -456,7 +456,7 @@ void slot_lose(struct slot_domain *d, const struct provider *p)
 			break;
 		answer(w, NULL);
 	}
-	serve_waiters(d); /* IOVA became free */
+	slot_serve(d); /* IOVA became free */
 }
 
 void slot_trim(struct slot_domain *d)

@@ -137,8 +137,12 @@ struct slot *slot_take(struct slot_cache *c, size_t len, struct slot_owner owner
  * if slot_possible(). */
 void slot_wait(struct slot_cache *c, struct slot_waiter *w);
 
-/** slot_unwait() - wait no longer. */
+/** slot_unwait() - wait no longer. Who waited behind @w may be served now: by the next slot_give(),
+ * or by slot_serve() when the caller is ready for that. */
 void slot_unwait(struct slot_waiter *w);
+
+/** slot_serve() - give those who wait what there is. */
+void slot_serve(struct slot_domain *d);
 
 /** slot_possible() - after slot_take() gave NULL: will waiting for @len bytes come to an end? False
  * if even an empty cache could not hold them, or if nobody is left who could give something back.

@@ -882,15 +882,18 @@ static void disconnect(struct nvmf_queue *q)
 static bool abort_request(struct nvmf_queue *q, uint16_t cid)
 {
 	struct conn *c = (struct conn *)q;
+	struct slot_domain *d;
 
 	for (unsigned int i = 0; i < c->nreqs_touched; i++) {
 		struct request *req = &c->reqs[i];
 
 		if (req->state != REQ_WAIT_SLOT || get16(req->sqe.cid) != cid)
 			continue;
+		d = req->waiter.cache->domain;
 		slot_unwait(&req->waiter);
 		set_state(req, REQ_AT_TARGET);
 		fail_request(req, NVME_ABORT_REQUESTED);
+		slot_serve(d);
 		return true;
 	}
 	return false;
@@ -959,16 +962,22 @@ void conn_free_requests(struct conn *c)
  * The others come back by their flushed completion, or from the target. */
 void conn_cancel_requests(struct conn *c)
 {
+	struct slot_domain *d = NULL;
+
 	STAILQ_INIT(&c->wr_waiters);
 	for (unsigned int i = 0; i < c->nreqs_touched; i++) {
 		struct request *req = &c->reqs[i];
 
-		if (req->state == REQ_WAIT_SLOT)
+		if (req->state == REQ_WAIT_SLOT) {
+			d = req->waiter.cache->domain;
 			slot_unwait(&req->waiter);
-		else if (req->state == REQ_WAIT_WRS)
+		} else if (req->state == REQ_WAIT_WRS) {
 			c->cqs->starving--;
-		else
+		} else {
 			continue;
+		}
 		release(req);
 	}
+	if (d) /* who waited behind them */
+		slot_serve(d);
 }

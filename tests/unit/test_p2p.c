@@ -722,6 +722,34 @@ START_TEST(a_part_leaves_something_to_others_of_its_share)
 }
 END_TEST
 
+/* Whoever goes may have been all that others of its share waited for. */
+START_TEST(who_waits_behind_one_that_goes_is_served)
+{
+	struct fixture *f = make_cache(16);
+	struct slot *held[2] = { slot_take(f->c, 8 * 4096, NOBODY),
+				 slot_take(f->c, 4 * 4096, NOBODY) };
+	struct slot_share share;
+	struct test_waiter large = { .w = { .len = 16 * 4096, .ready = ready } };
+	struct test_waiter small = { .w = { .len = 4096, .ready = ready } };
+
+	slot_share_init(&share);
+	large.w.owner = small.w.owner = of_share(&share);
+	ck_assert_ptr_null(slot_take(f->c, large.w.len, large.w.owner));
+	slot_wait(f->c, &large.w);
+	slot_wait(f->c, &small.w);
+	ck_assert_ptr_eq(small.w.queue, &share.parked);
+	served = 0;
+	slot_unwait(&large.w);
+	ck_assert_int_eq(served, 0); /* not in the midst of what the caller does */
+	slot_serve(&f->d);
+	ck_assert_int_eq(small.order, 1);
+	slot_give(small.slot);
+	slot_give(held[0]);
+	slot_give(held[1]);
+	drop_cache(f);
+}
+END_TEST
+
 #define NSHARES  3
 #define NPARTS   4
 #define NWAITERS 40
@@ -1454,6 +1482,7 @@ int main(void)
 	tcase_add_test(tc, idle_slots_of_other_sizes_make_room);
 	tcase_add_test(tc, waiters_are_served_in_order_and_a_small_one_does_not_overtake);
 	tcase_add_test(tc, a_share_leaves_something_to_others);
+	tcase_add_test(tc, who_waits_behind_one_that_goes_is_served);
 	tcase_add_test(tc, a_part_leaves_something_to_others_of_its_share);
 	tcase_add_test(tc, shares_never_starve_and_never_take_all);
 	tcase_add_test(tc, what_can_never_fit_is_not_possible);
