@@ -3,19 +3,7 @@
 #ifndef TESTS_FAULT_FIXTURE_H
 #define TESTS_FAULT_FIXTURE_H
 
-#include "tests/fault/inject.h"
-
-#include <stdlib.h>
-
-static inline void *own_calloc(size_t n, size_t size)
-{
-	void *p;
-
-	fault_pause(true);
-	p = calloc(n, size);
-	fault_pause(false);
-	return p;
-}
+#include "tests/fault/own_calloc.h"
 
 #define calloc(n, size) own_calloc(n, size)
 #include "tests/unit/memory_transport.h"

@@ -8,22 +8,12 @@
  * SAN=address; descriptors always), and what was asked for is done or not done, as its answer says;
  * asked again it is done.
  */
-#include "tests/fault/inject.h"
+#include "tests/fault/own_calloc.h"
 #include "tests/fault/scenarios.h"
 #include "tests/fuzz/asserts.h"
 
 #include <stdlib.h>
 
-/* What the test itself allocates is no call of the program. */
-static void *own_calloc(size_t n, size_t size)
-{
-	void *p;
-
-	fault_pause(true);
-	p = calloc(n, size);
-	fault_pause(false);
-	return p;
-}
 #define calloc(n, size) own_calloc(n, size)
 #include "tests/unit/control_fixture.h"
 #undef calloc
