@@ -37,17 +37,31 @@ int slot_cache_create(struct slot_domain *d, struct window *w, struct provider *
 	c->provider = p;
 	for (unsigned int i = 0; i < SLOT_CLASSES; i++)
 		TAILQ_INIT(&c->idle[i]);
+	TAILQ_INIT(&c->stuck);
 	LIST_INSERT_HEAD(&d->caches, c, entry);
 	*ret_cache = c;
 	return 0;
 }
 
-/* A slot that cannot be unlinked (vm.max_map_count) is kept for good: its pages are in the window.
- */
+/* A slot that cannot be unlinked is kept: its pages are in the window. */
 static void drop(struct slot *slot)
 {
 	if (iova_destroy(&slot->iova) == 0)
 		free(slot);
+	else
+		TAILQ_INSERT_TAIL(&slot->cache->stuck, slot, entry);
+}
+
+static void drop_stuck(struct slot_cache *c)
+{
+	struct slot_list again = TAILQ_HEAD_INITIALIZER(again);
+	struct slot *slot;
+
+	TAILQ_CONCAT(&again, &c->stuck, entry);
+	while ((slot = TAILQ_FIRST(&again))) {
+		TAILQ_REMOVE(&again, slot, entry);
+		drop(slot); /* NOLINT(clang-analyzer-*): as below */
+	}
 }
 
 static void drop_idle(struct slot_cache *c, struct slot *slot)
@@ -69,10 +83,17 @@ static void drop_all_idle(struct slot_cache *c)
 
 void slot_cache_destroy(struct slot_cache *c)
 {
+	struct slot *slot;
+
 	if (!c)
 		return;
 	assert(c->ntaken == 0);
 	drop_all_idle(c);
+	drop_stuck(c);
+	while ((slot = TAILQ_FIRST(&c->stuck))) { /* the window goes, and their pages with it */
+		TAILQ_REMOVE(&c->stuck, slot, entry);
+		free(slot); /* NOLINT(clang-analyzer-*) */
+	}
 	LIST_REMOVE(c, entry);
 	free(c);
 }
@@ -466,6 +487,7 @@ void slot_trim(struct slot_domain *d)
 	LIST_FOREACH (c, &d->caches, entry) {
 		struct slot *slot;
 
+		drop_stuck(c);
 		if (c->provider->kind != PROVIDER_CMB)
 			continue;
 		while ((slot = oldest_idle(c)) && d->tick - slot->idle_tick > 1 &&

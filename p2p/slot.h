@@ -107,6 +107,7 @@ struct slot_cache {
 		       */
 	bool blocked; /* a waiter before could not be served from here */
 	struct slot_list idle[SLOT_CLASSES]; /* head: given back last */
+	struct slot_list stuck; /* could not be unlinked (vm.max_map_count); tried again */
 	LIST_ENTRY(slot_cache) entry;
 };
 
