@@ -35,6 +35,8 @@ wait_for() {
 	done
 }
 
+is_over() { ! kill -0 "$1" 2>/dev/null; } # a process of ours
+
 # write_config [CMB-POLICY]: drives A and B as namespaces 1 and 2; the *_SETTINGS are put in.
 write_config() {
 	cat >"$CONF" <<-END
