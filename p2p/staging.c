@@ -58,6 +58,13 @@ static int create_odp(struct staging *st, struct ibv_pd *pd, size_t size)
 	return err;
 }
 
+static void init_holding(struct stage_holding *a)
+{
+	slot_share_init(&a->share);
+	for (size_t i = 0; i < sizeof(a->part) / sizeof(a->part[0]); i++)
+		slot_share_init(&a->part[i]);
+}
+
 int staging_create(struct ibv_pd *pd, uint8_t port_num, struct provider_set *set,
 		   const struct topology *topo, struct slot_domain *domain, size_t odp_size,
 		   size_t host_size, bool no_odp, struct staging **ret_staging)
@@ -69,7 +76,7 @@ int staging_create(struct ibv_pd *pd, uint8_t port_num, struct provider_set *set
 	st->set = set;
 	st->domain = domain;
 	st->port_num = port_num;
-	slot_share_init(&st->admin);
+	init_holding(&st->admin);
 	topology_rnic_client(topo, ibv_get_device_name(pd->context->device), &st->client);
 
 	int err = window_create_pinned(pd, host_size, &st->pinned);
@@ -187,11 +194,16 @@ static struct slot_cache *best_cache(const struct staging *st, const struct stag
 	return best == PROVIDER_MAX ? NULL : st->cmb[v->usable[best].index];
 }
 
-struct stage_result staging_take_host(struct staging *st, struct stage_client *c,
-				      struct stage_user *user, uint8_t place, size_t len)
+static struct slot_owner part_of(struct stage_holding *a, uint16_t user)
 {
-	const struct slot_owner owner = { c ? &c->share[PROVIDER_MAX] : &st->admin,
-					  &user->part[PROVIDER_MAX] };
+	return (struct slot_owner){ &a->share,
+				    &a->part[user % (sizeof(a->part) / sizeof(a->part[0]))] };
+}
+
+struct stage_result staging_take_host(struct staging *st, struct stage_client *c, uint16_t user,
+				      uint8_t place, size_t len)
+{
+	const struct slot_owner owner = part_of(c ? &c->holding[PROVIDER_MAX] : &st->admin, user);
 	struct stage_result r = { .slot = slot_take(st->host, len, owner),
 				  .place = place,
 				  .owner = owner };
@@ -213,17 +225,15 @@ static uint8_t why_host(const struct staging *st, const struct stage_view *v, en
 }
 
 /* Of that CMB. Who may go on to host memory is in nobody's way. */
-static struct slot_owner owner_of(struct stage_client *c, struct stage_user *user,
-				  unsigned int index)
+static struct slot_owner owner_of(struct stage_client *c, uint16_t user, unsigned int index)
 {
 	if (c->view.policy != STAGE_REQUIRE)
 		return (struct slot_owner){ NULL, NULL };
-	return (struct slot_owner){ &c->share[index], &user->part[index] };
+	return part_of(&c->holding[index], user);
 }
 
-struct stage_result staging_take(struct staging *st, struct stage_client *c,
-				 struct stage_user *user, enum ibv_mtu mtu, bool aligned,
-				 size_t len)
+struct stage_result staging_take(struct staging *st, struct stage_client *c, uint16_t user,
+				 enum ibv_mtu mtu, bool aligned, size_t len)
 {
 	struct slot_cache *cache, *first = NULL;
 	const struct stage_view *v;
@@ -374,13 +384,7 @@ void stage_client_init(struct stage_client *c)
 {
 	memset(c, 0, sizeof(*c));
 	for (unsigned int i = 0; i <= PROVIDER_MAX; i++)
-		slot_share_init(&c->share[i]);
-}
-
-void stage_user_init(struct stage_user *u)
-{
-	for (unsigned int i = 0; i <= PROVIDER_MAX; i++)
-		slot_share_init(&u->part[i]);
+		init_holding(&c->holding[i]);
 }
 
 void stage_target_view(const struct stage_target *t, struct stage_view *ret)

@@ -83,19 +83,21 @@ struct stage_view {
 	} usable[PROVIDER_MAX]; /* nearest first */
 };
 
+/* What a drive holds of one provider, and of that each controller that uses it. */
+struct stage_holding {
+	struct slot_share share;
+	/* A controller's is that of its ID, modulo their number: IDs are given in turn, so that
+	 * only among more than so many some have one together. */
+	struct slot_share part[8];
+};
+
 /* One drive in one reactor: what it may be staged in, and what it holds. Where host memory or a CMB
  * is all it may have, it gets a share of that, so that a drive that is slow leaves some to others.
  */
 struct stage_client {
 	struct stage_view view; /* replaced by message */
 	/* private: */
-	struct slot_share share[PROVIDER_MAX + 1]; /* of each CMB, of host memory */
-};
-
-/* A host's controller in one reactor: what its queues hold of their drives' shares. */
-struct stage_user {
-	/* private: */
-	struct slot_share part[PROVIDER_MAX + 1]; /* as above */
+	struct stage_holding holding[PROVIDER_MAX + 1]; /* of each CMB, of host memory */
 };
 
 struct staging {
@@ -105,8 +107,8 @@ struct staging {
 	struct window *pinned;
 	struct slot_cache *cmb[PROVIDER_MAX]; /* by provider index; NULL without odp */
 	struct slot_cache *host;
-	struct slot_share admin;  /* of host memory, for payload of no drive */
-	struct p2p_client client; /* the RNIC */
+	struct stage_holding admin; /* of host memory, for payload of no drive */
+	struct p2p_client client;   /* the RNIC */
 	char why_no_odp[192];
 	bool trust; /* tests only: use what was not proved */
 	/* private: */
@@ -157,13 +159,12 @@ const struct proof *staging_prove(struct staging *st, struct provider *p, enum i
 /**
  * staging_take() - a slot for one command's payload.
  * @c: the drive; NULL for payload that the CPU makes or reads (admin commands): host memory.
- * @user: on whose account.
+ * @user: the controller (cntlid) on whose account it is, 0: not known yet.
  * @mtu: the connection's path MTU. @aligned: every RDMA operation on the slot starts on a page.
  * No lock; no system call where a slot is warm. Reactor-local.
  */
-struct stage_result staging_take(struct staging *st, struct stage_client *c,
-				 struct stage_user *user, enum ibv_mtu mtu, bool aligned,
-				 size_t len);
+struct stage_result staging_take(struct staging *st, struct stage_client *c, uint16_t user,
+				 enum ibv_mtu mtu, bool aligned, size_t len);
 
 /** staging_copy_proofs() - @st believes what @proved has proved. Reactor-local for @st, and @proved
  * does not change meanwhile. */
@@ -171,8 +172,8 @@ void staging_copy_proofs(struct staging *st, const struct staging *proved);
 
 /** staging_take_host() - as staging_take(), but host memory whatever the drive may have:
  * @place is why. */
-struct stage_result staging_take_host(struct staging *st, struct stage_client *c,
-				      struct stage_user *user, uint8_t place, size_t len);
+struct stage_result staging_take_host(struct staging *st, struct stage_client *c, uint16_t user,
+				      uint8_t place, size_t len);
 
 /**
  * stage_target_prove() - what the drive can be staged in, found by proof; anew each time.
@@ -187,9 +188,6 @@ void stage_target_prove(struct stage_target *t, struct provider_set *set,
 
 /** stage_client_init() - nothing is known and nothing held. There is nothing to undo. */
 void stage_client_init(struct stage_client *c);
-
-/** stage_user_init() - nothing is held. There is nothing to undo. */
-void stage_user_init(struct stage_user *u);
 
 /** stage_target_failed() - an I/O on the drive failed in the CMB @place though it was proved: use
  * it no more until it is proved again. Control thread. Return: true the first time (worth a log

@@ -344,7 +344,6 @@ static struct conn *conn_create(struct listener *l, struct rdma_cm_id *id,
 	c->mem = MAP_FAILED;
 	c->reqs = MAP_FAILED;
 	c->cntlid = get16(req->cntlid);
-	stage_user_init(&c->stage);
 	STAILQ_INIT(&c->free_reqs);
 	STAILQ_INIT(&c->wr_waiters);
 	STAILQ_INIT(&c->pending);
@@ -700,14 +699,7 @@ void conn_expect_nothing(struct conn *c)
 
 static void step_4(struct message *m)
 {
-	struct conn *c = (void *)((uint8_t *)m - offsetof(struct conn, death));
-
-	struct conn *payer = c->payer;
-
-	if (payer != c)
-		free(c);
-	if (payer && --payer->npayed == 0)
-		free(payer);
+	free((uint8_t *)m - offsetof(struct conn, death));
 }
 
 static void step_3(struct message *m)

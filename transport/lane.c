@@ -148,19 +148,6 @@ struct conn *lane_find_conn(struct lane *l, uint32_t qp_num)
 	return c;
 }
 
-/* The one that those of the same controller count with: theirs, or @c if it is the first. */
-struct conn *lane_find_payer(const struct conn *c)
-{
-	struct conn *other;
-
-	for (unsigned int i = 0; i < CONN_BUCKETS; i++)
-		LIST_FOREACH (other, &c->lane->by_qpn[i], bucket)
-			if (other->payer && other->nvmf.state == QUEUE_LIVE &&
-			    other->nvmf.ctrl == c->nvmf.ctrl)
-				return other->payer;
-	return NULL;
-}
-
 void lane_add_conn(struct lane *l, struct conn *c)
 {
 	LIST_INSERT_HEAD(&l->by_qpn[c->id->qp->qp_num % CONN_BUCKETS], c, bucket);
@@ -335,23 +322,24 @@ static struct conn *find_stuck(const struct conn_bucket *bucket)
 	return c;
 }
 
-static struct conn *find_fellow(const struct lane *l, const struct conn *payer)
+static struct conn *find_fellow(const struct lane *l, const struct controller *ctrl)
 {
 	struct conn *c;
 
 	for (unsigned int i = 0; i < CONN_BUCKETS; i++)
 		LIST_FOREACH (c, &l->by_qpn[i], bucket)
-			if (c->state == CONN_LIVE && c->payer == payer)
+			if (c->state == CONN_LIVE && c->nvmf.state == QUEUE_LIVE &&
+			    c->nvmf.ctrl == ctrl)
 				return c;
 	return NULL;
 }
 
 static void end_with_fellows(const struct lane *l, struct conn *c)
 {
-	const struct conn *payer = c->payer;
+	const struct controller *ctrl = c->nvmf.state == QUEUE_LIVE ? c->nvmf.ctrl : NULL;
 
 	conn_takes_nothing(c);
-	while (payer && (c = find_fellow(l, payer)))
+	while (ctrl && (c = find_fellow(l, ctrl)))
 		conn_takes_nothing(c);
 }
 

@@ -194,11 +194,6 @@ struct conn {
 	uint16_t cntlid; /* what the host said in the CM's private data, 0: nothing */
 	struct cq_pair *cqs;
 	unsigned int recv_cqes, send_cqes; /* reserved there */
-	/* what it holds of staging memory is counted to its controller: in the first of its
-	 * connections in this lane, whose struct lives as long as any of them */
-	struct stage_user stage;
-	struct conn *payer;  /* whose stage it is; NULL: not known yet */
-	unsigned int npayed; /* connections that count there, itself too until it ends */
 	/* work to post with one doorbell at the end of the round */
 	struct ibv_send_wr *chain, **chain_end;
 	bool dirty, starving;
@@ -283,7 +278,6 @@ int lane_create(struct rnic *r, struct reactor *reactor, struct lane **ret_lane)
 void lane_destroy(struct lane *l);                                                /* control */
 struct cq_pair *lane_cqs(struct lane *l, unsigned int recv, unsigned int send);   /* control */
 struct conn *lane_find_conn(struct lane *l, uint32_t qp_num);
-struct conn *lane_find_payer(const struct conn *c);
 void lane_add_conn(struct lane *l, struct conn *c);
 void lane_put_recv(struct lane *l, struct recv *recv);
 void lane_look_for_progress(struct lane *l); /* every PROGRESS_S */

@@ -634,23 +634,17 @@ static void staged(struct request *req, const struct stage_result *r)
 	}
 }
 
-/* Before Connect it is its own; what it took then it gives back there. */
-static struct stage_user *user_of(struct conn *c)
+/* All queues of a controller have one account with a drive. */
+static uint16_t user_of(const struct conn *c)
 {
-	if (!c->payer && c->nvmf.state == QUEUE_LIVE) {
-		c->payer = lane_find_payer(c);
-		if (!c->payer)
-			c->payer = c;
-		c->payer->npayed++;
-	}
-	return &(c->payer ? c->payer : c)->stage;
+	return c->nvmf.state == QUEUE_LIVE ? nvmf_queue_cntlid(&c->nvmf) : 0;
 }
 
 static void stage(struct request *req)
 {
 	struct staging *st = req->conn->lane->staging;
 	struct stage_client *client = nvmf_req_stage(&req->nvmf);
-	struct stage_user *user = user_of(req->conn);
+	uint16_t user = user_of(req->conn);
 	struct stage_result r =
 		nvmf_req_cpu_data(&req->nvmf)
 			? staging_take_host(st, client, user, STAGE_HOST_CPU, req->nvmf.len)

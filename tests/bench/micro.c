@@ -253,12 +253,11 @@ static void bench_command(struct lane *lane, unsigned int rounds)
 
 static void bench_slot(struct slot_cache *cache, unsigned int rounds)
 {
-	struct stage_user user;
-	struct slot_owner owner = { &shard[0].stage.share[PROVIDER_MAX], &user.part[PROVIDER_MAX] };
+	struct stage_holding *holding = &shard[0].stage.holding[PROVIDER_MAX];
+	struct slot_owner owner = { &holding->share, &holding->part[1] };
 	struct slot *slot;
 	double start = now_ns();
 
-	stage_user_init(&user);
 	for (unsigned int i = 0; i < rounds; i++) {
 		slot = slot_take(cache, 4096, owner);
 		check(slot, "no slot");

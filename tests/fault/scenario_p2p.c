@@ -134,14 +134,11 @@ static bool stage(struct setup *s)
 {
 	static const size_t lens[] = { 512, 4096, 16384, 65536, 131072, 262144, 4096, 131072 };
 	struct slot *out[sizeof(lens) / sizeof(lens[0])];
-	struct stage_user user;
 	unsigned int n = 0;
 	bool all = true;
 
-	stage_user_init(&user);
 	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
-		struct stage_result r =
-			staging_take(s->staging, &s->client, &user, MTU, true, lens[i]);
+		struct stage_result r = staging_take(s->staging, &s->client, 1, MTU, true, lens[i]);
 
 		all &= r.slot && stage_is_cmb(r.place);
 		if (!r.slot)

@@ -1249,7 +1249,6 @@ struct choice {
 	struct staging st;
 	struct stage_target t;
 	struct stage_client drive;
-	struct stage_user user;
 };
 
 /* Two CMBs of 4 pages, both proved; the drive is nearer to the second. */
@@ -1259,7 +1258,6 @@ static struct choice *make_choice(void)
 
 	slot_domain_init(&c->d);
 	stage_client_init(&c->drive);
-	stage_user_init(&c->user);
 	c->st = (struct staging){ .set = &c->set, .domain = &c->d };
 	c->st.odp = c->odp = make_window(64 * P2P_PAGE_SIZE);
 	c->pinned = make_window(8 * P2P_PAGE_SIZE);
@@ -1298,7 +1296,7 @@ static void drop_choice(struct choice *c)
 static struct stage_result take_staged(struct choice *c, enum ibv_mtu mtu, size_t len)
 {
 	stage_target_view(&c->t, &c->drive.view);
-	return staging_take(&c->st, &c->drive, &c->user, mtu, true, len);
+	return staging_take(&c->st, &c->drive, 1, mtu, true, len);
 }
 
 static unsigned int place_of(struct choice *c, enum ibv_mtu mtu, struct slot **ret_slot)
@@ -1387,19 +1385,19 @@ START_TEST(pieces_that_begin_within_a_page_need_a_proof_of_any_alignment)
 	stage_target_view(&c->t, &c->drive.view);
 	for (int i = 0; i < 2; i++)
 		c->st.proof[i][IBV_MTU_4096].verdict = PROOF_ALIGNED;
-	r = staging_take(&c->st, &c->drive, &c->user, IBV_MTU_4096, true, P2P_PAGE_SIZE);
+	r = staging_take(&c->st, &c->drive, 1, IBV_MTU_4096, true, P2P_PAGE_SIZE);
 	ck_assert_uint_eq(r.place, 1);
 	slot_give(r.slot);
-	r = staging_take(&c->st, &c->drive, &c->user, IBV_MTU_4096, false, P2P_PAGE_SIZE);
+	r = staging_take(&c->st, &c->drive, 1, IBV_MTU_4096, false, P2P_PAGE_SIZE);
 	ck_assert_uint_eq(r.place, STAGE_HOST_UNALIGNED);
 	slot_give(r.slot);
 	c->drive.view.policy = STAGE_REQUIRE;
-	r = staging_take(&c->st, &c->drive, &c->user, IBV_MTU_4096, false, P2P_PAGE_SIZE);
+	r = staging_take(&c->st, &c->drive, 1, IBV_MTU_4096, false, P2P_PAGE_SIZE);
 	ck_assert_ptr_null(r.slot);
 	ck_assert_ptr_null(r.wait);
 	ck_assert_uint_eq(r.place, STAGE_HOST_UNALIGNED);
 	c->st.proof[0][IBV_MTU_4096].verdict = PROOF_ANY;
-	r = staging_take(&c->st, &c->drive, &c->user, IBV_MTU_4096, false, P2P_PAGE_SIZE);
+	r = staging_take(&c->st, &c->drive, 1, IBV_MTU_4096, false, P2P_PAGE_SIZE);
 	ck_assert_uint_eq(r.place, 0);
 	slot_give(r.slot);
 	drop_choice(c);

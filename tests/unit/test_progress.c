@@ -82,16 +82,18 @@ END_TEST
 START_TEST(queues_of_the_same_controller_are_ended_too)
 {
 	struct request sending = { .state = REQ_SENDING }, waiting = { .state = REQ_WAIT_SLOT };
-	struct conn payer, another;
-	struct conn c[4] = {
-		{ .reqs = &waiting, .payer = &payer },
-		{ .reqs = &sending, .payer = &payer },
-		{ .reqs = &waiting, .payer = &payer },
-		{ .reqs = &waiting, .payer = &another },
+	struct controller mine = { 0 }, theirs = { 0 };
+	struct conn c[5] = {
+		{ .reqs = &waiting, .nvmf = { .state = QUEUE_LIVE, .ctrl = &mine } },
+		{ .reqs = &sending, .nvmf = { .state = QUEUE_LIVE, .ctrl = &mine } },
+		{ .reqs = &waiting, .nvmf = { .state = QUEUE_LIVE, .ctrl = &mine } },
+		{ .reqs = &waiting, .nvmf = { .state = QUEUE_LIVE, .ctrl = &theirs } },
+		/* the control thread may have let go of its controller */
+		{ .reqs = &waiting, .nvmf = { .state = QUEUE_CLOSING, .ctrl = &mine } },
 	};
 	struct lane l = { 0 };
 
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 5; i++) {
 		c[i].state = CONN_LIVE;
 		c[i].nreqs_touched = 1;
 		LIST_INSERT_HEAD(&l.by_qpn[i * 3], &c[i], bucket);
@@ -100,38 +102,8 @@ START_TEST(queues_of_the_same_controller_are_ended_too)
 	lane_look_for_progress(&l);
 	for (int i = 0; i < 3; i++)
 		ck_assert_int_eq(c[i].state, CONN_DRAINING);
-	ck_assert_int_eq(c[3].state, CONN_LIVE);
-}
-END_TEST
-
-/* ---- whose account a connection's staging memory is on ------------------------------------------
- */
-
-START_TEST(queues_of_a_controller_have_one_payer)
-{
-	struct controller mine = { 0 }, theirs = { 0 };
-	struct lane l = { 0 };
-	struct conn first = { .lane = &l, .nvmf = { .state = QUEUE_LIVE, .ctrl = &mine } };
-	struct conn of_others = { .lane = &l, .nvmf = { .state = QUEUE_LIVE, .ctrl = &theirs } };
-	struct conn unconnected = { .lane = &l, .nvmf.state = QUEUE_WAIT_CONNECT };
-	struct conn next = first;
-
-	LIST_INSERT_HEAD(&l.by_qpn[5], &unconnected, bucket);
-	LIST_INSERT_HEAD(&l.by_qpn[3], &of_others, bucket);
-	LIST_INSERT_HEAD(&l.by_qpn[3], &first, bucket);
-	of_others.payer = &of_others;
-	ck_assert_ptr_null(lane_find_payer(&first));
-	ck_assert_ptr_null(lane_find_payer(&next));
-	first.payer = &first;
-	LIST_INSERT_HEAD(&l.by_qpn[7], &next, bucket);
-	ck_assert_ptr_eq(lane_find_payer(&next), &first);
-	/* the first is gone, its account is not */
-	next.payer = &first;
-	LIST_REMOVE(&first, bucket);
-	ck_assert_ptr_eq(lane_find_payer(&(struct conn){ .lane = &l, .nvmf.ctrl = &mine }), &first);
-	/* who is about to go is not asked: the control thread may have let go of its controller */
-	next.nvmf.state = QUEUE_CLOSING;
-	ck_assert_ptr_null(lane_find_payer(&first));
+	for (int i = 3; i < 5; i++)
+		ck_assert_int_eq(c[i].state, CONN_LIVE);
 }
 END_TEST
 
@@ -144,7 +116,6 @@ int main(void)
 			    sizeof(rows) / sizeof(rows[0]));
 	tcase_add_test(t, all_that_are_stuck_are_ended_at_once);
 	tcase_add_test(t, queues_of_the_same_controller_are_ended_too);
-	tcase_add_test(t, queues_of_a_controller_have_one_payer);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -606,12 +606,6 @@ void lane_mark_dirty(struct conn *c)
 	c->dirty = true;
 }
 
-struct conn *lane_find_payer(const struct conn *c)
-{
-	(void)c;
-	return NULL;
-}
-
 struct slot *lane_take_spare(struct lane *l)
 {
 	(void)l;
