@@ -1377,6 +1377,33 @@ START_TEST(require_waits_for_cmb_and_fails_where_there_is_none)
 }
 END_TEST
 
+/* A host whose one drive does not answer goes on with its other. */
+START_TEST(what_a_host_may_have_is_of_each_drive)
+{
+	struct choice *c = make_choice();
+	struct stage_client other;
+	struct slot *slot[8];
+	struct stage_result r;
+	unsigned int n = 0;
+
+	stage_client_init(&other);
+	while ((slot[n] = staging_take_host(&c->st, &c->drive, 1, STAGE_HOST_OFF, P2P_PAGE_SIZE)
+				  .slot))
+		ck_assert_uint_lt(++n, 8);
+	ck_assert_uint_gt(n, 0);
+	r = staging_take_host(&c->st, &other, 1, STAGE_HOST_OFF, P2P_PAGE_SIZE);
+	ck_assert_ptr_nonnull(r.slot);
+	slot_give(r.slot);
+	/* nor does another host wait for it, on the same drive */
+	r = staging_take_host(&c->st, &c->drive, 2, STAGE_HOST_OFF, P2P_PAGE_SIZE);
+	ck_assert_ptr_nonnull(r.slot);
+	slot_give(r.slot);
+	while (n > 0)
+		slot_give(slot[--n]);
+	drop_choice(c);
+}
+END_TEST
+
 START_TEST(pieces_that_begin_within_a_page_need_a_proof_of_any_alignment)
 {
 	struct choice *c = make_choice();
@@ -1497,6 +1524,7 @@ int main(void)
 	tcase_add_test(tc, the_nearest_cmb_is_taken_then_the_other_then_host_memory);
 	tcase_add_test(tc, what_was_not_proved_is_not_used);
 	tcase_add_test(tc, require_waits_for_cmb_and_fails_where_there_is_none);
+	tcase_add_test(tc, what_a_host_may_have_is_of_each_drive);
 	tcase_add_test(tc, pieces_that_begin_within_a_page_need_a_proof_of_any_alignment);
 	tcase_add_test(tc, what_the_cpu_would_copy_is_in_host_memory);
 	tcase_add_test(tc, every_place_has_a_name);
