@@ -670,6 +670,8 @@ static int open_all(struct opening *o)
 	err = read_effects(p, PASSTHRU_NVM, NVME_CSI_NVM);
 	if (!err)
 		err = read_effects(p, PASSTHRU_ZNS, NVME_CSI_ZNS);
+	if (err == -EACCES || err == -EPERM)
+		o->why = "does not tell which commands it has without CAP_SYS_ADMIN";
 	if (err)
 		return err;
 	o->why = "a ring for NVMe commands (Linux 5.19 and later)";
