@@ -35,8 +35,10 @@ size_t utf8_len(const char *s)
 	return 4;
 }
 
-/* How a key begins (config/dhchap_key.c), in whatever place somebody has put one. */
-#define SECRET_PREFIX "DHHC-"
+bool begins_secret(const char *text)
+{
+	return strncasecmp(text, "DHHC-", strlen("DHHC-")) == 0;
+}
 
 struct quoted quote(const char *text)
 {
@@ -47,8 +49,7 @@ struct quoted quote(const char *text)
 	while (*text) {
 		size_t len = utf8_len(text), need = len ? len : 4;
 
-		if (out + need + sizeof("...") > sizeof(q.text) ||
-		    strncasecmp(text, SECRET_PREFIX, strlen(SECRET_PREFIX)) == 0) {
+		if (out + need + sizeof("...") > sizeof(q.text) || begins_secret(text)) {
 			memcpy(q.text + out, "...", sizeof("..."));
 			break;
 		}

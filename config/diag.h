@@ -22,6 +22,9 @@ struct quoted {
  */
 struct quoted quote(const char *text);
 
+/** begins_secret() - does a DH-HMAC-CHAP key (dhchap_key.h) begin here, well formed or not? */
+bool begins_secret(const char *text);
+
 /** place() - "FILE:LINE" of @where, to be used as quote(). */
 struct place {
 	char text[QUOTED_MAX + 12];

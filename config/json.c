@@ -7,7 +7,6 @@
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define DEPTH_MAX 32
 
@@ -24,7 +23,7 @@ static unsigned int line_at(const char *text, size_t offset)
 static bool in_a_key(const char *text, size_t at)
 {
 	while (at-- > 0 && text[at] != '\n')
-		if (strncasecmp(text + at, "DHHC-", 5) == 0)
+		if (begins_secret(text + at))
 			return true;
 	return false;
 }

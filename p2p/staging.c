@@ -58,11 +58,11 @@ static int create_odp(struct staging *st, struct ibv_pd *pd, size_t size)
 	return err;
 }
 
-static void init_holding(struct stage_holding *a)
+static void init_holding(struct stage_holding *h)
 {
-	slot_share_init(&a->share);
-	for (size_t i = 0; i < sizeof(a->part) / sizeof(a->part[0]); i++)
-		slot_share_init(&a->part[i]);
+	slot_share_init(&h->share);
+	for (unsigned int i = 0; i < STAGE_PARTS; i++)
+		slot_share_init(&h->part[i]);
 }
 
 int staging_create(struct ibv_pd *pd, uint8_t port_num, struct provider_set *set,
@@ -194,10 +194,9 @@ static struct slot_cache *best_cache(const struct staging *st, const struct stag
 	return best == PROVIDER_MAX ? NULL : st->cmb[v->usable[best].index];
 }
 
-static struct slot_owner part_of(struct stage_holding *a, uint16_t user)
+static struct slot_owner part_of(struct stage_holding *h, uint16_t user)
 {
-	return (struct slot_owner){ &a->share,
-				    &a->part[user % (sizeof(a->part) / sizeof(a->part[0]))] };
+	return (struct slot_owner){ &h->share, &h->part[user % STAGE_PARTS] };
 }
 
 struct stage_result staging_take_host(struct staging *st, struct stage_client *c, uint16_t user,

@@ -83,12 +83,14 @@ struct stage_view {
 	} usable[PROVIDER_MAX]; /* nearest first */
 };
 
+#define STAGE_PARTS 8 /* of a drive's share */
+
 /* What a drive holds of one provider, and of that each controller that uses it. */
 struct stage_holding {
 	struct slot_share share;
 	/* A controller's is that of its ID, modulo their number: IDs are given in turn, so that
 	 * only among more than so many some have one together. */
-	struct slot_share part[8];
+	struct slot_share part[STAGE_PARTS];
 };
 
 /* One drive in one reactor: what it may be staged in, and what it holds. Where host memory or a CMB

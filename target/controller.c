@@ -223,24 +223,24 @@ void controller_put(struct controller *c)
 	free(c);
 }
 
-void controller_disconnect(struct controller *c)
+static void end_queues(struct controller *c, void (*end)(struct nvmf_queue *q))
 {
 	struct nvmf_queue *q, *next;
 
 	LIST_FOREACH_SAFE (q, &c->queues, entry, next)
-		nvmf_queue_disconnect(q);
+		end(q);
 	if (c->admin)
-		nvmf_queue_disconnect(c->admin);
+		end(c->admin);
+}
+
+void controller_disconnect(struct controller *c)
+{
+	end_queues(c, nvmf_queue_disconnect);
 }
 
 void controller_leave(struct controller *c)
 {
-	struct nvmf_queue *q, *next;
-
-	LIST_FOREACH_SAFE (q, &c->queues, entry, next)
-		nvmf_queue_leave(q);
-	if (c->admin)
-		nvmf_queue_leave(c->admin);
+	end_queues(c, nvmf_queue_leave);
 }
 
 static int by_name(const void *a, const void *b)
