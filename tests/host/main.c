@@ -52,6 +52,8 @@ const struct test_group test_groups[] = {
 	{ "media", "only when named: while the drive fails reads and writes by medium errors",
 	  media_cases, true },
 	{ "stale-media", "only when named: as media", stale_media_cases, true },
+	{ "stale-pieces", "only when named: as stale, where pieces may begin on no page",
+	  stale_piece_cases, true },
 	{ "stale-edge", "only when named: for a namespace whose middle block cannot be read",
 	  stale_edge_cases, true },
 	{ "not-ready", "only when named: for cmb = \"require\" and a drive that no CMB serves",

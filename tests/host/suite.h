@@ -202,6 +202,7 @@ void going_cases(struct suite *s); /* part of hostile_cases() */
 void deaf_cases(struct suite *s);
 void unregistered_cases(struct suite *s);
 void stale_cases(struct suite *s);
+void stale_piece_cases(struct suite *s);
 void stale_media_cases(struct suite *s);
 void stale_edge_cases(struct suite *s);
 void protect_cases(struct suite *s);
