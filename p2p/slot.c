@@ -149,10 +149,14 @@ static int link_range(struct slot_cache *c, struct slot *slot, size_t len)
 		iova_sync(&slot->iova, 0, len);
 		return 0;
 	}
-	/* a range that is half linked and cannot be unlinked is lost, and must not be used again */
 	if (slot->iova.nextents == 0)
 		iova_free(&slot->iova);
 	return -ENOMEM;
+}
+
+static bool half_linked(const struct slot *slot)
+{
+	return slot->iova.nextents;
 }
 
 static struct slot *link_slot(struct slot_cache *c, unsigned int class)
@@ -166,7 +170,12 @@ static struct slot *link_slot(struct slot_cache *c, unsigned int class)
 	slot = calloc(1, sizeof(*slot));
 	if (!slot)
 		return NULL;
+	slot->cache = c;
 	while ((err = link_range(c, slot, (size_t)P2P_PAGE_SIZE << class))) {
+		if (half_linked(slot)) { /* and could not be unlinked */
+			TAILQ_INSERT_TAIL(&c->stuck, slot, entry);
+			return NULL;
+		}
 		if (err == -ENOMEM && provider_grow(c->provider) == 0)
 			continue;
 		if (evict_one(c, err))
@@ -177,7 +186,6 @@ static struct slot *link_slot(struct slot_cache *c, unsigned int class)
 	}
 	slot->va = slot->iova.va;
 	slot->lkey = c->window->mr->lkey;
-	slot->cache = c;
 	slot->class = (uint8_t) class;
 	return slot;
 }

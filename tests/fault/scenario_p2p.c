@@ -202,6 +202,69 @@ void p2p_verify(void)
 	ck_assert(live());
 }
 
+/* ---- a range of scattered pages ----------------------------------------------------------------
+ */
+
+#define FEW 16 /* pages */
+
+void scattered_prepare(void)
+{
+	p2p_prepare();
+	opts.cap = opts.floor = opts.chunk = FEW * P2P_PAGE_SIZE;
+}
+
+/* Every second page of the CMB is free, four of these become one range. */
+static bool scatter(struct slot_cache *c)
+{
+	static const struct slot_owner nobody;
+	struct slot *small[FEW], *large = NULL;
+	unsigned int n = 0;
+
+	while (n < FEW && (small[n] = slot_take(c, P2P_PAGE_SIZE, nobody)))
+		use(small[n++], P2P_PAGE_SIZE, 1);
+	for (unsigned int i = 0; i < n; i += 2)
+		slot_give(small[i]);
+	if (n == FEW)
+		large = slot_take(c, 4 * P2P_PAGE_SIZE, nobody);
+	if (large) {
+		use(large, 4 * P2P_PAGE_SIZE, 2);
+		slot_give(large);
+	}
+	for (unsigned int i = 1; i < n; i += 2)
+		slot_give(small[i]);
+	return large;
+}
+
+/* Whatever failed, all pages come back when nothing fails any more. */
+static bool scattered(void)
+{
+	struct setup s;
+	bool well = make(&s) == 0 && s.set->n == 1 && s.staging->cmb[0];
+
+	if (well) {
+		well = scatter(s.staging->cmb[0]);
+		fault_pause(true);
+		provider_lose(s.set->provider[0]);
+		slot_lose(&s.domain, s.set->provider[0]);
+		slot_trim(&s.domain);
+		ck_assert(provider_release(s.set->provider[0]));
+		fault_pause(false);
+	}
+	staging_destroy(s.staging);
+	provider_set_destroy(s.set);
+	return well;
+}
+
+void scattered_faulty(void)
+{
+	(void)scattered();
+}
+
+void scattered_verify(void)
+{
+	ck_assert(scattered());
+}
+
 /* A reactor's set follows the control thread's. */
 static bool follow(void)
 {

@@ -898,6 +898,8 @@ static const struct scenario {
 	{ "auth", nothing_to_do, auth_faulty, auth_verify, nothing_to_do },
 	{ "config", nothing_to_do, config_faulty, nothing_to_do, nothing_to_do },
 	{ "p2p", p2p_prepare, p2p_faulty, p2p_verify, p2p_finish },
+	{ "p2p, scattered pages", scattered_prepare, scattered_faulty, scattered_verify,
+	  p2p_finish },
 	{ "p2p, a reactor's", p2p_prepare, follow_faulty, follow_verify, p2p_finish },
 	{ "device comes", comes_prepare, comes_faulty, block_verify, block_finish },
 	{ "device lost", lost_prepare, lost_faulty, block_verify, block_finish },
