@@ -157,6 +157,13 @@ expect_staged() {
 	done
 }
 
+# lay_cable CARD, then cut_cable CARD and mend_cable CARD: what it sends is lost. By one queueing discipline all along, because while one
+# takes another's place packets are refused (NET_XMIT_CN), which soft-RoCE takes for an error that ends a queue pair for good,
+# also the one that it makes connections with (seen on 7.2: ip_local_out() 2 in rxe_xmit_packet(), then rxe_qp_error()).
+lay_cable() { modprobe sch_netem && tc qdisc add dev "$1" root netem limit 100000; }
+cut_cable() { tc qdisc change dev "$1" root netem limit 100000 loss 100%; }
+mend_cable() { tc qdisc change dev "$1" root netem limit 100000; }
+
 # second_nic NUMBER: eth1 (tests/vm/run --second-nic) becomes rdma1 with 10.0.1.NUMBER. Both cards are on one cable: each
 # answers for its own address only.
 second_nic() {
