@@ -213,6 +213,7 @@ int daemon_run(struct daemon *d)
 		return EXIT_FAILED;
 	if (control_create(d->conf->control_socket, d->conf->control_group,
 			   daemon_control_reactor(d)->loop, d, &d->control, &diag)) {
+		strlcpy(diag.file, d->config_path, sizeof(diag.file));
 		config_diag_print(&diag, stderr);
 		return EXIT_FAILED;
 	}
