@@ -11,7 +11,7 @@
  *
  * Who takes much leaves something to others: pages that are counted to a share (a namespace's) may
  * be three times what is left free, no more, so that one slow drive never holds all. Of that, a
- * part (a host's controller's) may be as much as it leaves to the share's others, so that no host
+ * part (one of a host's) may be as much as it leaves to the share's others, so that no host
  * that takes its answers slowly, or not at all, holds all of its drive's memory. Beyond it, whoever
  * waits does so in the part's or the share's own queue, and in nobody's way.
  *

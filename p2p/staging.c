@@ -194,15 +194,15 @@ static struct slot_cache *best_cache(const struct staging *st, const struct stag
 	return best == PROVIDER_MAX ? NULL : st->cmb[v->usable[best].index];
 }
 
-static struct slot_owner part_of(struct stage_holding *h, uint16_t user)
+static struct slot_owner part_of(struct stage_holding *h, uint8_t part)
 {
-	return (struct slot_owner){ &h->share, &h->part[user % STAGE_PARTS] };
+	return (struct slot_owner){ &h->share, &h->part[part] };
 }
 
-struct stage_result staging_take_host(struct staging *st, struct stage_client *c, uint16_t user,
+struct stage_result staging_take_host(struct staging *st, struct stage_client *c, uint8_t part,
 				      uint8_t place, size_t len)
 {
-	const struct slot_owner owner = part_of(c ? &c->holding[PROVIDER_MAX] : &st->admin, user);
+	const struct slot_owner owner = part_of(c ? &c->holding[PROVIDER_MAX] : &st->admin, part);
 	struct stage_result r = { .slot = slot_take(st->host, len, owner),
 				  .place = place,
 				  .owner = owner };
@@ -224,14 +224,14 @@ static uint8_t why_host(const struct staging *st, const struct stage_view *v, en
 }
 
 /* Of that CMB. Who may go on to host memory is in nobody's way. */
-static struct slot_owner owner_of(struct stage_client *c, uint16_t user, unsigned int index)
+static struct slot_owner owner_of(struct stage_client *c, uint8_t part, unsigned int index)
 {
 	if (c->view.policy != STAGE_REQUIRE)
 		return (struct slot_owner){ NULL, NULL };
-	return part_of(&c->holding[index], user);
+	return part_of(&c->holding[index], part);
 }
 
-struct stage_result staging_take(struct staging *st, struct stage_client *c, uint16_t user,
+struct stage_result staging_take(struct staging *st, struct stage_client *c, uint8_t part,
 				 enum ibv_mtu mtu, bool aligned, size_t len)
 {
 	struct slot_cache *cache, *first = NULL;
@@ -239,11 +239,11 @@ struct stage_result staging_take(struct staging *st, struct stage_client *c, uin
 	uint32_t tried = 0;
 
 	if (!c)
-		return staging_take_host(st, NULL, user, STAGE_HOST_OFF, len);
+		return staging_take_host(st, NULL, part, STAGE_HOST_OFF, len);
 	v = &c->view;
 	while (st->odp && (cache = best_cache(st, v, mtu, aligned, tried))) {
 		unsigned int index = cache->provider->index;
-		struct slot *slot = slot_take(cache, len, owner_of(c, user, index));
+		struct slot *slot = slot_take(cache, len, owner_of(c, part, index));
 
 		if (slot)
 			return (struct stage_result){ .slot = slot, .place = (uint8_t)index };
@@ -253,14 +253,14 @@ struct stage_result staging_take(struct staging *st, struct stage_client *c, uin
 	}
 	if (v->policy == STAGE_REQUIRE && first)
 		return (struct stage_result){ .wait = first,
-					      .owner = owner_of(c, user, first->provider->index),
+					      .owner = owner_of(c, part, first->provider->index),
 					      .place = (uint8_t)first->provider->index };
 
 	uint8_t why = tried ? STAGE_HOST_EXHAUSTED : why_host(st, v, mtu, aligned);
 
 	if (v->policy == STAGE_REQUIRE)
 		return (struct stage_result){ .place = why };
-	return staging_take_host(st, c, user, why, len);
+	return staging_take_host(st, c, part, why, len);
 }
 
 void staging_copy_proofs(struct staging *st, const struct staging *proved)

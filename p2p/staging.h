@@ -83,13 +83,11 @@ struct stage_view {
 	} usable[PROVIDER_MAX]; /* nearest first */
 };
 
-#define STAGE_PARTS 8 /* of a drive's share */
+#define STAGE_PARTS 16 /* of a drive's share */
 
-/* What a drive holds of one provider, and of that each controller that uses it. */
+/* What a drive holds of one provider, and of that those who use it. */
 struct stage_holding {
 	struct slot_share share;
-	/* A controller's is that of its ID, modulo their number: IDs are given in turn, so that
-	 * only among more than so many some have one together. */
 	struct slot_share part[STAGE_PARTS];
 };
 
@@ -161,11 +159,11 @@ const struct proof *staging_prove(struct staging *st, struct provider *p, enum i
 /**
  * staging_take() - a slot for one command's payload.
  * @c: the drive; NULL for payload that the CPU makes or reads (admin commands): host memory.
- * @user: the controller (cntlid) on whose account it is, 0: not known yet.
+ * @part: on whose account it is, below STAGE_PARTS.
  * @mtu: the connection's path MTU. @aligned: every RDMA operation on the slot starts on a page.
  * No lock; no system call where a slot is warm. Reactor-local.
  */
-struct stage_result staging_take(struct staging *st, struct stage_client *c, uint16_t user,
+struct stage_result staging_take(struct staging *st, struct stage_client *c, uint8_t part,
 				 enum ibv_mtu mtu, bool aligned, size_t len);
 
 /** staging_copy_proofs() - @st believes what @proved has proved. Reactor-local for @st, and @proved
@@ -174,7 +172,7 @@ void staging_copy_proofs(struct staging *st, const struct staging *proved);
 
 /** staging_take_host() - as staging_take(), but host memory whatever the drive may have:
  * @place is why. */
-struct stage_result staging_take_host(struct staging *st, struct stage_client *c, uint16_t user,
+struct stage_result staging_take_host(struct staging *st, struct stage_client *c, uint8_t part,
 				      uint8_t place, size_t len);
 
 /**

@@ -161,6 +161,47 @@ uint16_t max_queues(const struct subsystem *s)
 	return s->conf ? s->conf->max_queues : IO_QUEUES_MAX;
 }
 
+/* How many controllers have each part, and how many of these are the host's. */
+struct parts {
+	unsigned int all[STAGE_PARTS], own[STAGE_PARTS], nown;
+};
+
+static void count_parts(const struct target *t, const char *hostnqn, struct parts *ret)
+{
+	const struct controller *c;
+
+	*ret = (struct parts){ 0 };
+	for (size_t i = 0; i < t->nsubsystems; i++)
+		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry) {
+			ret->all[c->part]++;
+			if (strcmp(c->hostnqn, hostnqn) == 0)
+				ret->nown += ret->own[c->part]++ == 0;
+		}
+}
+
+/*
+ * The part of each drive's staging memory that is emptiest, of two that are the host's: with two,
+ * one path goes on where another is dead and holds what it has; without more, a host that means
+ * harm holds no more by making more controllers.
+ */
+#define PARTS_OF_HOST 2
+
+static uint8_t choose_part(const struct target *t, const char *hostnqn)
+{
+	uint8_t best = STAGE_PARTS;
+	struct parts p;
+
+	count_parts(t, hostnqn, &p);
+	for (uint8_t i = 0; i < STAGE_PARTS; i++) {
+		if (p.nown == PARTS_OF_HOST && !p.own[i])
+			continue;
+		if (best == STAGE_PARTS || p.own[i] < p.own[best] ||
+		    (p.own[i] == p.own[best] && p.all[i] < p.all[best]))
+			best = i;
+	}
+	return best;
+}
+
 int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char *hostnqn,
 		      const uint8_t hostid[16], uint16_t cntlid, struct controller **ret_ctrl)
 {
@@ -179,6 +220,7 @@ int controller_create(struct subsystem *s, struct nvmf_queue *admin, const char 
 	c->cntlid = cntlid;
 	c->key = key;
 	c->port_id = admin->port.id;
+	c->part = choose_part(t, hostnqn);
 	memcpy(c->hostid, hostid, sizeof(c->hostid));
 	strlcpy(c->hostnqn, hostnqn, sizeof(c->hostnqn));
 	strlcpy(c->address, admin->remote_address, sizeof(c->address));
@@ -417,6 +459,11 @@ void nvmf_queue_leave(struct nvmf_queue *q)
 uint16_t nvmf_queue_cntlid(const struct nvmf_queue *q)
 {
 	return q->ctrl ? q->ctrl->cntlid : 0;
+}
+
+uint8_t nvmf_queue_part(const struct nvmf_queue *q)
+{
+	return q->ctrl ? q->ctrl->part : 0;
 }
 
 void nvmf_queue_fini(struct nvmf_queue *q)

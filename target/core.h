@@ -144,6 +144,7 @@ struct controller {
 	struct subsystem *subsys;
 	uint16_t cntlid;
 	uint16_t port_id; /* where its admin queue came in */
+	uint8_t part;     /* of each drive's staging memory, see nvmf_queue_part() */
 	struct restart_key key;
 	struct ana_counts ana;
 	char hostnqn[CONFIG_NQN_MAX + 1];

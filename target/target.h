@@ -317,6 +317,10 @@ void nvmf_queue_leave(struct nvmf_queue *q);
  * thread, and while it is QUEUE_LIVE its own. */
 uint16_t nvmf_queue_cntlid(const struct nvmf_queue *q);
 
+/** nvmf_queue_part() - on whose account its payload is staged (staging_take()): its controller has
+ * one of its host's parts of each drive's memory. Its own thread, while it is QUEUE_LIVE. */
+uint8_t nvmf_queue_part(const struct nvmf_queue *q);
+
 /** nvmf_queue_fini() - the queue is closed and drained and goes away. With the admin queue goes the
  * controller, and its other queues are asked to disconnect. Control thread. No message is posted to
  * @q's reactor after it, but earlier ones may still be under way. */

@@ -634,21 +634,21 @@ static void staged(struct request *req, const struct stage_result *r)
 	}
 }
 
-/* All queues of a controller have one account with a drive. */
-static uint16_t user_of(const struct conn *c)
+/* Whose account it is on. */
+static uint8_t part_of(const struct conn *c)
 {
-	return c->nvmf.state == QUEUE_LIVE ? nvmf_queue_cntlid(&c->nvmf) : 0;
+	return c->nvmf.state == QUEUE_LIVE ? nvmf_queue_part(&c->nvmf) : 0;
 }
 
 static void stage(struct request *req)
 {
 	struct staging *st = req->conn->lane->staging;
 	struct stage_client *client = nvmf_req_stage(&req->nvmf);
-	uint16_t user = user_of(req->conn);
+	uint8_t part = part_of(req->conn);
 	struct stage_result r =
 		nvmf_req_cpu_data(&req->nvmf)
-			? staging_take_host(st, client, user, STAGE_HOST_CPU, req->nvmf.len)
-			: staging_take(st, client, user, req->conn->path_mtu, !req->unaligned,
+			? staging_take_host(st, client, part, STAGE_HOST_CPU, req->nvmf.len)
+			: staging_take(st, client, part, req->conn->path_mtu, !req->unaligned,
 				       req->nvmf.len);
 
 	/* however much others hold: a host can connect */
@@ -671,7 +671,7 @@ static void restage(struct nvmf_req *nvmf)
 		fail_request(req, NVME_NS_NOT_READY);
 		return;
 	}
-	r = staging_take_host(req->conn->lane->staging, nvmf_req_stage(nvmf), user_of(req->conn),
+	r = staging_take_host(req->conn->lane->staging, nvmf_req_stage(nvmf), part_of(req->conn),
 			      STAGE_HOST_RETRIED, nvmf->len);
 	staged(req, &r);
 }

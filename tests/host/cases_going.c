@@ -139,18 +139,20 @@ struct deaf_case {
 	enum form form;
 	uint8_t rnr_retries; /* of the target; 7: for ever */
 	uint32_t kato_ms;
-	bool vanishes; /* instead: nothing is acknowledged any more */
+	bool vanishes;       /* instead: nothing is acknowledged any more */
+	bool one_queue_each; /* of so many controllers; otherwise all of one */
 };
 
 static const struct deaf_case deaf_rows[] = {
-	{ "rnr-0", nvme_cmd_read, ONE_BLOCK, 0, 0, false },
-	{ "rnr-1", nvme_cmd_read, LARGE, 1, 0, false },
-	{ "rnr-6-write", nvme_cmd_write, LARGE, 6, 0, false },
-	{ "for-ever-keep-alive", nvme_cmd_read, LARGE, 7, 1000, false },
-	{ "for-ever-read", nvme_cmd_read, LARGE, 7, 0, false },
-	{ "for-ever-write", nvme_cmd_write, LARGE, 7, 0, false },
-	{ "acknowledges-no-write", nvme_cmd_read, LARGE, 7, 0, true },
-	{ "acknowledges-no-read", nvme_cmd_write, LARGE, 7, 0, true },
+	{ "rnr-0", nvme_cmd_read, ONE_BLOCK, 0, 0, false, false },
+	{ "rnr-1", nvme_cmd_read, LARGE, 1, 0, false, false },
+	{ "rnr-6-write", nvme_cmd_write, LARGE, 6, 0, false, false },
+	{ "for-ever-keep-alive", nvme_cmd_read, LARGE, 7, 1000, false, false },
+	{ "for-ever-read", nvme_cmd_read, LARGE, 7, 0, false, false },
+	{ "for-ever-write", nvme_cmd_write, LARGE, 7, 0, false, false },
+	{ "acknowledges-no-write", nvme_cmd_read, LARGE, 7, 0, true, false },
+	{ "acknowledges-no-read", nvme_cmd_write, LARGE, 7, 0, true, false },
+	{ "for-ever-many-controllers", nvme_cmd_read, LARGE, 7, 0, false, true },
 };
 
 static bool open_deaf(struct suite *s, const struct deaf_case *t, struct fab_ctrl *ctrl,
@@ -169,7 +171,7 @@ static bool open_deaf(struct suite *s, const struct deaf_case *t, struct fab_ctr
 	err = host_connect(s->fh->host, &req, &q->conn, &answer);
 	if (err)
 		return suite_fail(s, "cannot connect: %s", strerror(-err));
-	fab_connect_init(&c, s->fh, &ctrl->page, ctrl->cntlid, qid, q->sqsize);
+	fab_connect_init(&c, ctrl->fh, &ctrl->page, ctrl->cntlid, qid, q->sqsize);
 	err = fab_exec(q, &c, &r);
 	return expect_status(s, err, &r, NVME_OK);
 }
@@ -221,24 +223,39 @@ static bool load(struct suite *s, const struct deaf_case *t, struct fab_queue *q
 	return true;
 }
 
+/* Another host than the one whose commands are to go on. */
+static bool open_deaf_controllers(struct suite *s, const struct deaf_case *t,
+				  struct fab_ctrl *ctrl[DEAF_QUEUES])
+{
+	const struct fab_options o = { .kato_ms = t->kato_ms };
+	static struct fab_host fh;
+	int err = 0;
+
+	fh = *s->fh;
+	strlcat(fh.hostnqn, "-deaf", sizeof(fh.hostnqn));
+	fh.hostid[0] ^= 0x40;
+	for (unsigned int i = 0; i < (t->one_queue_each ? DEAF_QUEUES : 1) && !err; i++)
+		err = fab_ctrl_create(&fh, &o, &ctrl[i]);
+	return !err || suite_fail(s, "no controller of a deaf host: %s", strerror(-err));
+}
+
 static bool deaf_case(struct suite *s, const void *row)
 {
 	const struct deaf_case *t = row;
-	const struct fab_options o = { .kato_ms = t->kato_ms };
 	struct fab_queue q[DEAF_QUEUES] = { 0 };
-	struct fab_ctrl *ctrl;
-	bool ok = suite_controller(s) && suite_create(s, &o, &ctrl);
+	struct fab_ctrl *ctrl[DEAF_QUEUES] = { 0 };
+	bool ok = suite_controller(s) && open_deaf_controllers(s, t, ctrl);
 
-	if (!ok)
-		return false;
-	for (uint16_t i = 0; i < DEAF_QUEUES && ok; i++)
-		ok = open_deaf(s, t, ctrl, (uint16_t)(i + 1), &q[i]);
+	for (unsigned int i = 0; i < DEAF_QUEUES && ok; i++)
+		ok = t->one_queue_each ? open_deaf(s, t, ctrl[i], 1, &q[i])
+				       : open_deaf(s, t, ctrl[0], (uint16_t)(i + 1), &q[i]);
 	for (uint16_t i = 0; i < DEAF_QUEUES && ok; i++)
 		ok = load(s, t, &q[i]);
 	ok = ok && all_gone(s, q);
 	for (unsigned int i = 0; i < DEAF_QUEUES; i++)
 		fab_queue_close(&q[i]);
-	fab_ctrl_destroy(ctrl);
+	for (unsigned int i = 0; i < DEAF_QUEUES; i++)
+		fab_ctrl_destroy(ctrl[i]);
 	return ok && suite_others_live(s);
 }
 
@@ -267,7 +284,8 @@ static const struct leaving_case leaving_rows[] = {
 
 static bool leave(struct suite *s, const struct leaving_case *t, struct fab_ctrl *ctrl)
 {
-	const struct deaf_case deaf = { t->name, t->what.opcode, t->what.form, 7, 0, t->vanishes };
+	const struct deaf_case deaf = { t->name, t->what.opcode, t->what.form, 7,
+					0,       t->vanishes,    false };
 	uint64_t end = host_now_ms() + HOST_TIMEOUT_MS;
 	struct fab_queue q[DEAF_QUEUES] = { 0 };
 	bool ok = true;

@@ -512,6 +512,52 @@ START_TEST(one_host_has_its_limits)
 }
 END_TEST
 
+/* The part of host number @host's next controller. */
+static uint8_t part_of_next(unsigned int host, struct nvmf_queue **ret_admin)
+{
+	char hostnqn[32];
+	struct exchange x;
+
+	snprintf(hostnqn, sizeof(hostnqn), "nqn.2026-11.org.host:%u", host);
+	x = connect_as(hostnqn, 0, 0xffff);
+	*ret_admin = open_queue(0);
+	ck_assert_uint_eq(run(*ret_admin, &x), NVME_OK);
+	ck_assert_uint_lt(nvmf_queue_part(*ret_admin), STAGE_PARTS);
+	return nvmf_queue_part(*ret_admin);
+}
+
+/* A host's controllers have two parts of staging memory between them, and no other host has these
+ * as long as there are enough. */
+START_TEST(a_host_has_two_parts_of_staging_memory)
+{
+	struct nvmf_queue *admin[3 * STAGE_PARTS / 2 + 1];
+	uint32_t seen = 0;
+	unsigned int n = 0, freed;
+	uint8_t free_part;
+
+	ck_assert_int_eq(reload(ANY, "{ nsid = 1; A }"), 0);
+	for (unsigned int host = 0; host < STAGE_PARTS / 2; host++) {
+		uint8_t a = part_of_next(host, &admin[n++]), b = part_of_next(host, &admin[n++]);
+		uint8_t again = part_of_next(host, &admin[n++]);
+
+		ck_assert_uint_ne(a, b);
+		ck_assert(again == a || again == b);
+		ck_assert_uint_eq(seen & (1u << a | 1u << b), 0);
+		seen |= 1u << a | 1u << b;
+	}
+	ck_assert_uint_eq(seen, (1u << STAGE_PARTS) - 1);
+	/* what is free again is given to the next: of each host, the third of its controllers has
+	 * one of its two parts, the other is free when its own controller goes */
+	freed = nvmf_queue_part(admin[2]) == nvmf_queue_part(admin[0]) ? 1 : 0;
+	free_part = nvmf_queue_part(admin[freed]);
+	drop_queue(admin[freed]);
+	ck_assert_uint_eq(part_of_next(STAGE_PARTS + 1, &admin[freed]), free_part);
+	(void)part_of_next(STAGE_PARTS, &admin[n++]); /* one more shares with somebody */
+	while (n)
+		drop_queue(admin[--n]);
+}
+END_TEST
+
 START_TEST(queues_of_a_controller_are_limited)
 {
 	uint16_t cntlid;
@@ -872,6 +918,7 @@ static void add_tests(Suite *s, const char *name, void (*fixture)(void))
 	tcase_add_test(tc, host_that_is_not_allowed_any_more_is_disconnected);
 	tcase_add_loop_test(tc, controller_ids_follow_the_model, 0, NROWS(model_rows));
 	tcase_add_test(tc, one_host_has_its_limits);
+	tcase_add_test(tc, a_host_has_two_parts_of_staging_memory);
 	tcase_add_test(tc, queues_of_a_controller_are_limited);
 	tcase_add_test(tc, subsystem_leaves_a_port);
 	tcase_add_test(tc, path_of_a_port_that_goes_is_inaccessible);
