@@ -185,7 +185,9 @@ static bool others_work(struct suite *s)
 	       suite_transfer(s, nvme_cmd_read, FREE_LBA, nblocks);
 }
 
-#define ENOUGH_MS 90000 /* for the target to see that nothing comes of it */
+/* For the target to see that nothing comes of it: 30 s at most, and as long again for queues that
+ * had no memory before. */
+#define ENOUGH_MS (DEAF_QUEUES * 30000)
 
 static bool all_gone(struct suite *s, struct fab_queue *q)
 {
