@@ -515,7 +515,7 @@ END_TEST
 /* The part of host number @host's next controller. */
 static uint8_t part_of_next(unsigned int host, struct nvmf_queue **ret_admin)
 {
-	char hostnqn[32];
+	char hostnqn[CONFIG_NQN_MAX + 1];
 	struct exchange x;
 
 	snprintf(hostnqn, sizeof(hostnqn), "nqn.2026-11.org.host:%u", host);
