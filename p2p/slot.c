@@ -154,11 +154,6 @@ static int link_range(struct slot_cache *c, struct slot *slot, size_t len)
 	return -ENOMEM;
 }
 
-static bool half_linked(const struct slot *slot)
-{
-	return slot->iova.nextents;
-}
-
 static struct slot *link_slot(struct slot_cache *c, unsigned int class)
 {
 	struct slot *slot;
@@ -172,8 +167,8 @@ static struct slot *link_slot(struct slot_cache *c, unsigned int class)
 		return NULL;
 	slot->cache = c;
 	while ((err = link_range(c, slot, (size_t)P2P_PAGE_SIZE << class))) {
-		if (half_linked(slot)) { /* and could not be unlinked */
-			TAILQ_INSERT_TAIL(&c->stuck, slot, entry);
+		if (slot->iova.nextents) { /* half linked, and could not be unlinked */
+			drop(slot);
 			return NULL;
 		}
 		if (err == -ENOMEM && provider_grow(c->provider) == 0)
