@@ -314,7 +314,7 @@ void nvmf_queue_disconnect(struct nvmf_queue *q);
 void nvmf_queue_leave(struct nvmf_queue *q);
 
 /** nvmf_queue_cntlid() - the controller that it belongs to; 0: none yet, or not any more. Control
- * thread, and while it is QUEUE_LIVE its own. */
+ * thread. */
 uint16_t nvmf_queue_cntlid(const struct nvmf_queue *q);
 
 /** nvmf_queue_part() - on whose account its payload is staged (staging_take()): its controller has

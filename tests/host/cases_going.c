@@ -233,9 +233,7 @@ static bool open_deaf_controllers(struct suite *s, const struct deaf_case *t,
 	static struct fab_host fh;
 	int err = 0;
 
-	fh = *s->fh;
-	strlcat(fh.hostnqn, "-deaf", sizeof(fh.hostnqn));
-	fh.hostid[0] ^= 0x40;
+	suite_another_host(s, "-deaf", &fh);
 	for (unsigned int i = 0; i < (t->one_queue_each ? DEAF_QUEUES : 1) && !err; i++)
 		err = fab_ctrl_create(&fh, &o, &ctrl[i]);
 	return !err || suite_fail(s, "no controller of a deaf host: %s", strerror(-err));

@@ -237,13 +237,6 @@ static bool reach_case(struct suite *s, const void *row)
 /* ---- controllers that are not its own -----------------------------------------------------------
  */
 
-static void another_host(const struct suite *s, struct fab_host *ret)
-{
-	*ret = *s->fh;
-	strlcat(ret->hostnqn, "-another", sizeof(ret->hostnqn));
-	ret->hostid[15] ^= 0x7f;
-}
-
 /* An I/O queue of a controller that another host has, with our own names. */
 static bool controller_of_another(struct suite *s, const void *row)
 {
@@ -257,7 +250,7 @@ static bool controller_of_another(struct suite *s, const void *row)
 	int err;
 
 	(void)row;
-	another_host(s, &fh);
+	suite_another_host(s, "-another", &fh);
 	if (!suite_controller(s))
 		return false;
 	err = fab_ctrl_create(&fh, &plain, &theirs);

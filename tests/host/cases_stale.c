@@ -41,9 +41,7 @@ static bool owner_open(struct suite *s)
 	if (owner.ctrl && !host_gone(owner.ctrl->admin.conn) && !host_gone(owner.q.conn))
 		return true;
 	owner_close();
-	owner.fh = *s->fh;
-	strlcat(owner.fh.hostnqn, "-owner", sizeof(owner.fh.hostnqn));
-	owner.fh.hostid[0] ^= 0x80;
+	suite_another_host(s, "-owner", &owner.fh);
 	err = fab_ctrl_create(&owner.fh, &plain, &owner.ctrl);
 	if (!err)
 		err = fab_ctrl_queue(owner.ctrl, 1, 64, &owner.q);

@@ -173,6 +173,13 @@ static bool explain(struct suite *s, const char *what, int err)
 			  err < 0 ? strerror(-err) : fab_status_name((uint16_t)err));
 }
 
+void suite_another_host(const struct suite *s, const char *suffix, struct fab_host *ret)
+{
+	*ret = *s->fh;
+	strlcat(ret->hostnqn, suffix, sizeof(ret->hostnqn));
+	ret->hostid[15] ^= (uint8_t)suffix[1]; /* behind the hyphen */
+}
+
 bool suite_create(struct suite *s, const struct fab_options *o, struct fab_ctrl **ret)
 {
 	int err = fab_ctrl_create(s->fh, o, ret);

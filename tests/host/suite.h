@@ -75,6 +75,9 @@ bool suite_controller(struct suite *s);
 /** suite_drop_controller() - the next case gets a new one. */
 void suite_drop_controller(struct suite *s);
 
+/** suite_another_host() - as ours, but another NQN, which ends in @suffix, and another host ID. */
+void suite_another_host(const struct suite *s, const char *suffix, struct fab_host *ret);
+
 /** suite_create() - a controller of the case's own. False: the case has failed. */
 bool suite_create(struct suite *s, const struct fab_options *o, struct fab_ctrl **ret);
 
