@@ -270,11 +270,11 @@ static int query_path_mtu(struct conn *c)
 {
 	struct ibv_qp_attr attr;
 	struct ibv_qp_init_attr init;
+	int err = ibv_query_qp(c->id->qp, &attr, IBV_QP_PATH_MTU, &init);
 
-	if (ibv_query_qp(c->id->qp, &attr, IBV_QP_PATH_MTU, &init))
-		return -errno;
-	c->path_mtu = attr.path_mtu;
-	return 0;
+	if (!err)
+		c->path_mtu = attr.path_mtu;
+	return -err;
 }
 
 static int accept_conn(struct conn *c, const struct rdma_conn_param *param)
@@ -296,6 +296,7 @@ static int accept_conn(struct conn *c, const struct rdma_conn_param *param)
 
 	if (rdma_accept(c->id, &answer))
 		return -errno;
+	c->accepted = true;
 	set_rnr_timer(c);
 	return query_path_mtu(c);
 }
@@ -514,7 +515,10 @@ void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_c
 	if (err) {
 		log_peer(LOG_LEVEL_ERROR, c->nvmf.remote_address, "connection from %s: %s",
 			 c->nvmf.remote_address, strerror(-err));
-		say_no(l->transport, id, CM_NO_RESOURCES);
+		/* A reject after the accept would leave the kernel's CM with both: it repeats the
+		 * one, for a minute, and rdma_destroy_id() waits for that. */
+		if (!c->accepted)
+			say_no(l->transport, id, CM_NO_RESOURCES);
 		nvmf_queue_disconnect(&c->nvmf);
 		return;
 	}

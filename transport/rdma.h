@@ -223,9 +223,9 @@ struct conn {
 	ev_timer last_wqe_timer, gone_timer;
 	struct message came_early, established, last_wqe_message, finish, death;
 	bool told_early;
-	bool finish_told;        /* control thread */
-	LIST_ENTRY(conn) bucket; /* in lane->by_qpn */
-	LIST_ENTRY(conn) entry;  /* in transport->conns: control thread */
+	bool accepted, finish_told; /* control thread */
+	LIST_ENTRY(conn) bucket;    /* in lane->by_qpn */
+	LIST_ENTRY(conn) entry;     /* in transport->conns: control thread */
 };
 
 /* control thread */

@@ -50,7 +50,7 @@ static void peer_qp(struct peer *p, struct fake_qp *qp); /* the target's; NULL: 
 struct fake_id {
 	struct rdma_cm_id id; /* first */
 	struct peer *peer;    /* NULL: a listener, or nobody's */
-	bool listens, told_disconnect;
+	bool listens, accepted, told_disconnect;
 	LIST_ENTRY(fake_id) entry;
 };
 
@@ -101,9 +101,9 @@ static struct fake {
 	LIST_HEAD(, fake_id) ids;
 	LIST_HEAD(, fake_mr) mrs;
 	uint32_t next_key, next_qpn;
-	unsigned int nobjects;      /* of any kind that must be destroyed */
-	unsigned int post_fails_in; /* the so-many-th work request is refused; 0: none */
-	unsigned int accept_fails_in;
+	unsigned int nobjects;        /* of any kind that must be destroyed */
+	unsigned int post_fails_in;   /* the so-many-th work request is refused; 0: none */
+	unsigned int accept_fails_in; /* the same, of the calls that accepting makes */
 } fake;
 
 /* ---- completions --------------------------------------------------------------------------------
@@ -468,10 +468,21 @@ int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 	return 0;
 }
 
+/* One of the calls that accepting a connection makes. */
+static bool accept_fails(void)
+{
+	if (fake.accept_fails_in == 0 || --fake.accept_fails_in > 0)
+		return false;
+	errno = EINVAL;
+	return true;
+}
+
 int ibv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask,
 		 struct ibv_qp_init_attr *init)
 {
 	(void)qp, (void)mask;
+	if (accept_fails())
+		return EINVAL;
 	memset(attr, 0, sizeof(*attr));
 	memset(init, 0, sizeof(*init));
 	attr->path_mtu = IBV_MTU_4096;
@@ -667,10 +678,9 @@ void rdma_destroy_qp(struct rdma_cm_id *id)
 int rdma_accept(struct rdma_cm_id *id, struct rdma_conn_param *param)
 {
 	ck_assert(id->qp && param->private_data_len == 32);
-	if (fake.accept_fails_in && --fake.accept_fails_in == 0) {
-		errno = EINVAL;
+	if (accept_fails())
 		return -1;
-	}
+	((struct fake_id *)id)->accepted = true;
 	peer_hears_accept(((struct fake_id *)id)->peer);
 	return 0;
 }
@@ -679,6 +689,9 @@ int rdma_reject(struct rdma_cm_id *id, const void *data, uint8_t len)
 {
 	(void)data;
 	ck_assert(len == 4);
+	/* the kernel's would repeat the accept for a minute, and let rdma_destroy_id() wait for
+	 * that */
+	ck_assert(!((struct fake_id *)id)->accepted);
 	peer_hears_reject(((struct fake_id *)id)->peer);
 	return 0;
 }
