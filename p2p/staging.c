@@ -17,6 +17,7 @@ static const char *const place_names[STAGE_NPLACES] = {
 	[STAGE_HOST_UNALIGNED] = "host: unaligned pieces",
 	[STAGE_HOST_IN_CAPSULE] = "host: in capsule",
 	[STAGE_HOST_CPU] = "host: for the CPU",
+	[STAGE_HOST_MTU] = "host: mtu unknown",
 	[STAGE_HOST_MTU + IBV_MTU_256] = "host: mtu 256",
 	[STAGE_HOST_MTU + IBV_MTU_512] = "host: mtu 512",
 	[STAGE_HOST_MTU + IBV_MTU_1024] = "host: mtu 1024",

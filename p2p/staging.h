@@ -38,7 +38,7 @@ enum stage_place {
 	STAGE_HOST_IN_CAPSULE,         /* the host sent the data in the capsule */
 	STAGE_HOST_UNALIGNED,          /* in pieces; the RNIC's proof is for whole pages only */
 	STAGE_HOST_CPU,                /* the CPU reads or makes it, no drive */
-	STAGE_HOST_MTU, /* + enum ibv_mtu: the RNIC's proof failed at this path MTU */
+	STAGE_HOST_MTU, /* + enum ibv_mtu: the RNIC's proof failed at this path MTU; + 0: unknown */
 	STAGE_NPLACES = STAGE_HOST_MTU + IBV_MTU_4096 + 1,
 };
 
@@ -160,7 +160,8 @@ const struct proof *staging_prove(struct staging *st, struct provider *p, enum i
  * staging_take() - a slot for one command's payload.
  * @c: the drive; NULL for payload that the CPU makes or reads (admin commands): host memory.
  * @part: on whose account it is, below STAGE_PARTS.
- * @mtu: the connection's path MTU. @aligned: every RDMA operation on the slot starts on a page.
+ * @mtu: the connection's path MTU, 0: unknown. @aligned: every RDMA operation on the slot starts on
+ * a page.
  * No lock; no system call where a slot is warm. Reactor-local.
  */
 struct stage_result staging_take(struct staging *st, struct stage_client *c, uint8_t part,

@@ -266,7 +266,7 @@ static void set_rnr_timer(struct conn *c)
 		(void)ibv_modify_qp(c->id->qp, &attr, IBV_QP_MIN_RNR_TIMER);
 }
 
-static int query_path_mtu(struct conn *c)
+static void query_path_mtu(struct conn *c)
 {
 	struct ibv_qp_attr attr;
 	struct ibv_qp_init_attr init;
@@ -274,9 +274,17 @@ static int query_path_mtu(struct conn *c)
 
 	if (!err)
 		c->path_mtu = attr.path_mtu;
-	return -err;
+	else
+		log_peer(LOG_LEVEL_WARNING, c->nvmf.remote_address,
+			 "connection from %s: staged in host memory, its path MTU is unknown: %s",
+			 c->nvmf.remote_address, strerror(err));
 }
 
+/*
+ * Nothing fails after the accept. The kernel's CM would take a reject then, but repeat the accept
+ * for a minute, and rdma_destroy_id() would wait for that; and a connection that just ends there is
+ * one whose end the Linux host does not see for a minute.
+ */
 static int accept_conn(struct conn *c, const struct rdma_conn_param *param)
 {
 	struct nvme_rdma_cm_accept reply = { .crqsize = put16(c->depth) };
@@ -296,9 +304,9 @@ static int accept_conn(struct conn *c, const struct rdma_conn_param *param)
 
 	if (rdma_accept(c->id, &answer))
 		return -errno;
-	c->accepted = true;
 	set_rnr_timer(c);
-	return query_path_mtu(c);
+	query_path_mtu(c);
+	return 0;
 }
 
 /* ---- birth ------------------------------------------------------------------------------------
@@ -515,17 +523,15 @@ void conn_request(struct listener *l, struct rdma_cm_id *id, const struct rdma_c
 	if (err) {
 		log_peer(LOG_LEVEL_ERROR, c->nvmf.remote_address, "connection from %s: %s",
 			 c->nvmf.remote_address, strerror(-err));
-		/* A reject after the accept would leave the kernel's CM with both: it repeats the
-		 * one, for a minute, and rdma_destroy_id() waits for that. */
-		if (!c->accepted)
-			say_no(l->transport, id, CM_NO_RESOURCES);
+		say_no(l->transport, id, CM_NO_RESOURCES);
 		nvmf_queue_disconnect(&c->nvmf);
 		return;
 	}
 	l->transport->naccepted++;
 	/* The path MTU is known only now. Capsules wait for ESTABLISHED, which finds the verdict
 	 * ready. */
-	rnic_prove(c->lane->rnic, c->path_mtu);
+	if (c->path_mtu)
+		rnic_prove(c->lane->rnic, c->path_mtu);
 }
 
 static void go_live(struct message *m)

@@ -186,7 +186,7 @@ struct conn {
 	struct lane *lane;
 	struct rdma_cm_id *id;
 	enum conn_state state;
-	enum ibv_mtu path_mtu;
+	enum ibv_mtu path_mtu; /* 0: unknown */
 	bool send_inline, shared_recvs;
 	bool dead;       /* drained and given back */
 	bool last_wqe;   /* with shared receives: none of ours is in flight any more */
@@ -223,9 +223,9 @@ struct conn {
 	ev_timer last_wqe_timer, gone_timer;
 	struct message came_early, established, last_wqe_message, finish, death;
 	bool told_early;
-	bool accepted, finish_told; /* control thread */
-	LIST_ENTRY(conn) bucket;    /* in lane->by_qpn */
-	LIST_ENTRY(conn) entry;     /* in transport->conns: control thread */
+	bool finish_told;        /* control thread */
+	LIST_ENTRY(conn) bucket; /* in lane->by_qpn */
+	LIST_ENTRY(conn) entry;  /* in transport->conns: control thread */
 };
 
 /* control thread */

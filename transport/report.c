@@ -256,7 +256,7 @@ int transport_list_queues(const struct transport *tr, int cntlid, int qid,
 		l.queues[l.n++] = (struct transport_queue){
 			.queue = &c->nvmf,
 			.rnic = rnic_name(c->lane->rnic),
-			.path_mtu = proof_mtu_bytes(c->path_mtu),
+			.path_mtu = c->path_mtu ? proof_mtu_bytes(c->path_mtu) : 0,
 			.capsules = c->depth,
 			.requests = c->nreqs,
 		};

@@ -103,7 +103,7 @@ struct transport_queue {
 	const struct nvmf_queue *queue;
 	const char *rnic, *state; /* "accepting", "live", "finishing", "draining" */
 	enum nvmf_queue_state queue_state;
-	unsigned int path_mtu;       /* bytes */
+	unsigned int path_mtu;       /* bytes; 0: unknown */
 	uint16_t entries;            /* as Connect had it; 0: not connected yet */
 	uint16_t capsules;           /* that the host may have out */
 	unsigned int requests, busy; /* commands it has room for, and those under way */
