@@ -35,7 +35,7 @@ endif
 endif
 
 CPPFLAGS += -D_GNU_SOURCE -DNVMF_P2PD_VERSION='"$(VERSION)"' -I. $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
-CFLAGS   ?= -O2 -g
+CFLAGS   ?= $(if $(SAN),-O1,-O2) -g # sanitized builds are for finding things, and are made often
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wswitch-enum \
 	    -Wundef -Wformat=2 -Wpointer-arith $(if $(WERROR),-Werror) \
 	    $(if $(findstring clang,$(CC)),-Wno-missing-field-initializers,-Wno-format-truncation)

@@ -20,10 +20,8 @@ fail() {
 	dmesg 2>/dev/null | tail -n 20 >&2
 	tail -n +1 /sys/class/nvme/nvme*/{state,address} >&2 2>/dev/null || true
 	rdma resource show qp 2>/dev/null | grep GSI >&2 || true
-	if [ -d "/proc/${daemon_pid:-none}" ]; then
-		echo "--- where the daemon's threads are in the kernel" >&2
-		tail -n +1 "/proc/$daemon_pid/task/"*/{wchan,stack} >&2 2>/dev/null || true
-	fi
+	# where its threads are in the kernel
+	[ ! -d "/proc/${daemon_pid:-none}" ] || grep -sH . "/proc/$daemon_pid/task/"*/wchan >&2 || true
 	exit 1
 }
 
