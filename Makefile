@@ -35,7 +35,7 @@ endif
 endif
 
 CPPFLAGS += -D_GNU_SOURCE -DNVMF_P2PD_VERSION='"$(VERSION)"' -I. $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
-CFLAGS   ?= $(if $(SAN),-O1,-O2) -g # sanitized builds are for finding things, and are made often
+CFLAGS   ?= $(if $(findstring address,$(SAN)),-O1,-O2) -g # AddressSanitizer: half the time to compile, and finds the same
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wswitch-enum \
 	    -Wundef -Wformat=2 -Wpointer-arith $(if $(WERROR),-Werror) \
 	    $(if $(findstring clang,$(CC)),-Wno-missing-field-initializers,-Wno-format-truncation)
