@@ -72,6 +72,14 @@ tell_daemon() { kill "-$1" "$daemon_pid"; }
 # daemon_memory FIELD: KiB, a field of /proc/PID/status as in VmRSS, RssAnon.
 daemon_memory() { awk "/^$1:/{print \$2}" "/proc/$daemon_pid/status"; }
 
+# growth_kib KIB: by how much its memory may grow in a test. AddressSanitizer keeps what was freed.
+growth_kib() {
+	case $BUILD in
+	*address*) echo $((512 << 10)) ;;
+	*) echo "$1" ;;
+	esac
+}
+
 # stop_daemon: SIGTERM, and it must exit with 0. Its table of bytes is in $LOG then.
 stop_daemon() {
 	local rc=0
