@@ -8,7 +8,11 @@
 #include <string.h>
 
 #define CONNECT_TIMEOUT_S 10
-#define LEAVE_S           3
+/* For the last command of a host that comes or goes. Before one that goes sends it, it removes its
+ * namespaces and ends its I/O queues: seconds. When we stop, there is only half of stop_timeout_ms.
+ */
+#define LEAVE_S           10
+#define LEAVE_STOPPING_S  3
 
 /* ---- cntlid -----------------------------------------------------------------------------------
  */
@@ -321,6 +325,7 @@ void target_shut_down(struct target *t, bool complete)
 	struct controller *c;
 
 	restart_stopping(t);
+	__atomic_store_n(&t->stopping, true, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry) {
 			c->csts &= ~CSTS_SHST_MASK;
@@ -423,12 +428,15 @@ void nvmf_queue_disconnect(struct nvmf_queue *q)
 	}
 }
 
-static void on_leave_timeout(struct ev_loop *loop, ev_timer *w, int revents)
+static void on_leave_second(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct nvmf_queue *q = w->data;
+	bool stopping = __atomic_load_n(&q->target->stopping, __ATOMIC_RELAXED);
 
 	(void)loop;
 	(void)revents;
+	if (++q->leaving_s < (stopping ? LEAVE_STOPPING_S : LEAVE_S))
+		return;
 	reactor_timer_stop(q->reactor, w);
 	q->ops->disconnect(q);
 }
@@ -440,7 +448,8 @@ static void leave_here(struct message *m)
 	if (q->state == QUEUE_LEAVING || q->state == QUEUE_CLOSING)
 		return;
 	q->state = QUEUE_LEAVING;
-	reactor_timer_start(q->reactor, &q->connect_timer, on_leave_timeout, LEAVE_S, q);
+	q->leaving_s = 0;
+	reactor_timer_start(q->reactor, &q->connect_timer, on_leave_second, 1, q);
 }
 
 void nvmf_queue_leave(struct nvmf_queue *q)

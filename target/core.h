@@ -203,6 +203,7 @@ struct target {
 	struct message trouble_message;
 	ev_timer remap_timer;          /* without memory for new maps: the next try */
 	bool trouble_posted;           /* atomic */
+	bool stopping;                 /* atomic: target_shut_down() */
 	struct subsystem **subsystems; /* [0] is discovery */
 	size_t nsubsystems;
 	uint32_t mdts_len; /* bytes */

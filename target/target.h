@@ -179,6 +179,7 @@ struct nvmf_queue {
 	struct nvmf_req_list half_pairs; /* fused commands that wait for their partner */
 	struct error_fifo errors;
 	ev_timer connect_timer;
+	unsigned int leaving_s; /* QUEUE_LEAVING: for how long */
 	/* private, control thread: */
 	struct controller *ctrl;      /* NULL until Connect succeeded */
 	struct queue_auth *auth;      /* NULL: nobody authenticates on it */
@@ -257,7 +258,8 @@ bool target_waits(const struct target *t);
 /** target_nhosts() - hosts (NQNs) that have a controller, discovery aside. */
 unsigned int target_nhosts(const struct target *t);
 
-/** target_shut_down() - the controllers' CSTS says that a shutdown is in progress, or complete. */
+/** target_shut_down() - the controllers' CSTS says that a shutdown is in progress, or complete.
+ * Nobody is waited for any longer than that allows: nvmf_queue_leave(). Control thread. */
 void target_shut_down(struct target *t, bool complete);
 
 /** target_check_devices() - find namespaces whose device is gone, and open again those whose device
@@ -307,9 +309,9 @@ void nvmf_queue_disconnect(struct nvmf_queue *q);
  * nvme_rdma_error_recovery(): on its way in, and when it deletes it, the command that it waits for,
  * or sends next, would be without an answer for its whole timeout, 60 s. So that command is
  * answered, with a status after which it may try again, and the connection ends with that answer,
- * or after some seconds without a command. I/O queues of a controller that is live end as by
- * nvmf_queue_disconnect(): that is how such a host learns of it. Control thread. Safe to call
- * again, until nvmf_queue_fini().
+ * or after ten seconds without a command (three when the daemon stops). I/O queues of a controller
+ * that is live end as by nvmf_queue_disconnect(): that is how such a host learns of it. Control
+ * thread. Safe to call again, until nvmf_queue_fini().
  */
 void nvmf_queue_leave(struct nvmf_queue *q);
 

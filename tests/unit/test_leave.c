@@ -3,7 +3,9 @@
 #include "tests/unit/memory_transport.h"
 #include "tests/unit/suite.h"
 
-#define LEAVE_S 3 /* as in target/controller.c */
+/* as in target/controller.c */
+#define LEAVE_S          10
+#define LEAVE_STOPPING_S 3
 
 #define NROWS(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
 
@@ -165,11 +167,27 @@ static void turn(void)
 	usleep(10000);
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void most_of_it_is_over(void *arg)
+{
+	struct nvmf_queue *q = arg;
+
+	q->leaving_s = LEAVE_S - 2;
+}
+
 /* Hosts that send nothing more: each is ended, and none before its time. */
 START_TEST(silent_hosts_are_waited_for_some_seconds)
 {
 	struct host h[NROWS(leave_rows)];
-	time_t begin = time(NULL);
+	bool stop = _i;
+	int64_t begin = now_ms(), until = begin + (stop ? 1000 * LEAVE_S / 2 : 2000);
 	int n = 0;
 
 	for (int i = 0; i < NROWS(leave_rows); i++) {
@@ -178,14 +196,41 @@ START_TEST(silent_hosts_are_waited_for_some_seconds)
 		if (leave_rows[i].at_once)
 			continue;
 		leave(q);
+		if (!stop) /* a test is not to take ten seconds */
+			reactor_call(q->reactor, most_of_it_is_over, q);
 		n++;
 	}
-	while (disconnects() < n && time(NULL) < begin + 10 * LEAVE_S)
+	while (now_ms() < until - 500) {
+		turn();
+		ck_assert_int_eq(disconnects(), 0);
+	}
+	if (stop) /* for which they have waited long enough already */
+		target_shut_down(target, false);
+	until += stop ? 1000 * LEAVE_STOPPING_S : 10000 * LEAVE_S;
+	while (disconnects() < n && now_ms() < until)
 		turn();
 	ck_assert_int_eq(disconnects(), n);
-	ck_assert_int_ge(time(NULL), begin + LEAVE_S - 1);
 	for (int i = 0; i < NROWS(leave_rows); i++)
 		go(&h[i]);
+}
+END_TEST
+
+/* Where the daemon stops already, less is waited. */
+START_TEST(stop_waits_less_for_silent_hosts)
+{
+	const struct leave_row row = { .qid = 0, .at = AT_CONNECTED };
+	struct host h;
+	int64_t begin;
+
+	target_shut_down(target, true);
+	leave(come(&h, &row));
+	begin = now_ms();
+	while (disconnects() < 1 && now_ms() < begin + 1000 * LEAVE_S)
+		turn();
+	ck_assert_int_eq(disconnects(), 1);
+	ck_assert_int_ge(now_ms() - begin, 1000 * LEAVE_STOPPING_S - 500);
+	ck_assert_int_lt(now_ms() - begin, 1000 * LEAVE_S);
+	go(&h);
 }
 END_TEST
 
@@ -243,7 +288,8 @@ int main(void)
 	TCase *threads = cases("I/O threads", setup_threads);
 
 	tcase_add_test(threads, connect_that_is_under_way_is_refused);
-	tcase_add_test(threads, silent_hosts_are_waited_for_some_seconds);
+	tcase_add_loop_test(threads, silent_hosts_are_waited_for_some_seconds, 0, 2);
+	tcase_add_test(threads, stop_waits_less_for_silent_hosts);
 	suite_add_tcase(s, cases("one thread", setup));
 	suite_add_tcase(s, threads);
 	return run_suite(s);
