@@ -90,14 +90,15 @@ static const struct command *find_command(const struct nvmf_queue *q, const stru
 static uint16_t check_state(struct nvmf_req *req, const struct command *cmd)
 {
 	const struct nvmf_queue *q = req->queue;
+	bool connects;
 
 	switch (q->state) {
 	case QUEUE_CLOSING:
 		return NVME_ABORTED_SQ_DELETION;
 	case QUEUE_LEAVING: /* no DNR: the host may come back */
-		req->hangs_up = true;
-		return cmd && cmd->flags & CMD_NO_CTRL ? NVME_CONNECT_BUSY
-						       : NVME_ABORTED_SQ_DELETION;
+		connects = cmd && cmd->flags & CMD_NO_CTRL;
+		req->hangs_up = connects || !is_admin(q);
+		return connects ? NVME_CONNECT_BUSY : NVME_ABORTED_SQ_DELETION;
 	case QUEUE_WAIT_CONNECT:
 		return cmd && cmd->flags & CMD_NO_CTRL ? NVME_OK : NVME_COMMAND_SEQUENCE | NVME_DNR;
 	case QUEUE_LIVE:

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define CONNECT_TIMEOUT_S 10
-/* For the last command of a host that comes or goes. Before one that goes sends it, it removes its
+/* For the commands of a host that comes or goes. Before its last one, a host that goes removes its
  * namespaces and ends its I/O queues: seconds. When we stop, there is only half of stop_timeout_ms.
  */
 #define LEAVE_S           10

@@ -132,7 +132,7 @@ struct nvmf_queue_ops {
 enum nvmf_queue_state {
 	QUEUE_WAIT_CONNECT, /* for the Connect command */
 	QUEUE_LIVE,
-	QUEUE_LEAVING, /* for one more command, to be refused; see nvmf_queue_leave() */
+	QUEUE_LEAVING, /* its commands are refused; see nvmf_queue_leave() */
 	QUEUE_CLOSING, /* no new commands; waits for the transport to drain */
 };
 
@@ -307,11 +307,12 @@ void nvmf_queue_disconnect(struct nvmf_queue *q);
  * nvmf_queue_leave() - end the connection because we want to, so that the host learns of it at
  * once. A Linux host takes notice of a disconnect only while its controller is live, see
  * nvme_rdma_error_recovery(): on its way in, and when it deletes it, the command that it waits for,
- * or sends next, would be without an answer for its whole timeout, 60 s. So that command is
- * answered, with a status after which it may try again, and the connection ends with that answer,
- * or after ten seconds without a command (three when the daemon stops). I/O queues of a controller
- * that is live end as by nvmf_queue_disconnect(): that is how such a host learns of it. Control
- * thread. Safe to call again, until nvmf_queue_fini().
+ * or sends next, would be without an answer for its whole timeout, 60 s. So commands are answered,
+ * with a status after which it may try again, and the host ends the connection; we do it with the
+ * answer to a Connect or on an I/O queue, and of an admin queue after ten seconds (three when the
+ * daemon stops): not with the first answer, which may be to a Keep Alive between two others. I/O
+ * queues of a controller that is live end as by nvmf_queue_disconnect(): that is how such a host
+ * learns of it. Control thread. Safe to call again, until nvmf_queue_fini().
  */
 void nvmf_queue_leave(struct nvmf_queue *q);
 
