@@ -121,7 +121,7 @@ MIXED=${MIXED:-512/12:1k/12:3k/12:4k/12:12k/12:64k/12:100k/8:256k/10:1m/10}
 
 # verified_io DEVICE [SIZE-PER-JOB [FIO-OPTION...]]: random writes of mixed sizes, then every byte read and compared.
 verified_io() {
-	local device=$1 size=${2:-24m}
+	local device=$1 size=${2:-12m}
 	shift $(($# > 2 ? 2 : $#))
 	fio --name=verify --filename="$device" --direct=1 --ioengine=io_uring --iodepth=32 --numjobs=2 \
 		--rw=randwrite --bssplit="$MIXED" --size="$size" --offset_increment=256m \
