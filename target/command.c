@@ -90,17 +90,16 @@ static const struct command *find_command(const struct nvmf_queue *q, const stru
 static uint16_t check_state(struct nvmf_req *req, const struct command *cmd)
 {
 	const struct nvmf_queue *q = req->queue;
-	bool connects;
+	bool connects = cmd && cmd->flags & CMD_NO_CTRL;
 
 	switch (q->state) {
 	case QUEUE_CLOSING:
 		return NVME_ABORTED_SQ_DELETION;
 	case QUEUE_LEAVING: /* no DNR: the host may come back */
-		connects = cmd && cmd->flags & CMD_NO_CTRL;
 		req->hangs_up = connects || !is_admin(q);
 		return connects ? NVME_CONNECT_BUSY : NVME_ABORTED_SQ_DELETION;
 	case QUEUE_WAIT_CONNECT:
-		return cmd && cmd->flags & CMD_NO_CTRL ? NVME_OK : NVME_COMMAND_SEQUENCE | NVME_DNR;
+		return connects ? NVME_OK : NVME_COMMAND_SEQUENCE | NVME_DNR;
 	case QUEUE_LIVE:
 		break;
 	}
@@ -109,7 +108,7 @@ static uint16_t check_state(struct nvmf_req *req, const struct command *cmd)
 		return NVME_AUTH_REQUIRED | NVME_DNR;
 	if (!cmd)
 		return NVME_INVALID_OPCODE | NVME_DNR;
-	if (cmd->flags & CMD_NO_CTRL) /* a second Connect */
+	if (connects) /* a second time */
 		return NVME_COMMAND_SEQUENCE | NVME_DNR;
 	/* an I/O queue is there only while the controller is ready, see set_cc() */
 	if (!(cmd->flags & CMD_BEFORE_EN) && is_admin(q) && !(q->ctrl->csts & CSTS_RDY))

@@ -324,7 +324,6 @@ void target_shut_down(struct target *t, bool complete)
 {
 	struct controller *c;
 
-	restart_stopping(t);
 	__atomic_store_n(&t->stopping, true, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < t->nsubsystems; i++)
 		LIST_FOREACH (c, &t->subsystems[i]->controllers, entry) {

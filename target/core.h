@@ -201,9 +201,9 @@ struct target {
 	void (*trouble)(void *arg); /* may be NULL */
 	void *trouble_arg;
 	struct message trouble_message;
-	ev_timer remap_timer;          /* without memory for new maps: the next try */
-	bool trouble_posted;           /* atomic */
-	bool stopping;                 /* atomic: target_shut_down() */
+	ev_timer remap_timer; /* without memory for new maps: the next try */
+	bool trouble_posted;  /* atomic */
+	bool stopping;        /* atomic: controllers that end now shall be found after a restart */
 	struct subsystem **subsystems; /* [0] is discovery */
 	size_t nsubsystems;
 	uint32_t mdts_len; /* bytes */

@@ -351,7 +351,7 @@ void restart_changed(struct target *t)
 	size_t len = 0;
 	uint8_t *buf;
 
-	if (t->restart.quiet)
+	if (t->stopping)
 		return;
 	file->again = file->saving;
 	if (file->saving)
@@ -361,14 +361,9 @@ void restart_changed(struct target *t)
 			   controllers_saved); /* at the next change */
 }
 
-void restart_stopping(struct target *t)
-{
-	t->restart.quiet = true;
-}
-
 void restart_fini(struct target *t)
 {
-	t->restart.quiet = true;
+	__atomic_store_n(&t->stopping, true, __ATOMIC_RELAXED);
 	while (t->restart.controllers.saving || t->restart.discovery.saving)
 		(void)reactor_run_messages(control_reactor(t));
 	free(t->restart.found);

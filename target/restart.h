@@ -51,7 +51,6 @@ struct restart {
 	struct restart_entry *found;
 	size_t nfound;
 	struct restart_file controllers, discovery;
-	bool quiet;  /* what ends now shall be found again */
 	bool failed; /* said so */
 };
 
@@ -80,9 +79,6 @@ bool restart_take_ana(struct target *t, const struct subsystem *s, uint16_t port
 
 /** restart_changed() - controllers or ANA states did: write them down soon. */
 void restart_changed(struct target *t);
-
-/** restart_stopping() - the controllers end because the daemon does: they are kept. */
-void restart_stopping(struct target *t);
 
 /** restart_save_discovery() - have the generation counter on the disk, with what it stands for now;
  * then target_discovery_kept() is called, once for all that has changed meanwhile. */

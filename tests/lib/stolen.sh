@@ -5,9 +5,9 @@
 # hypervisor gave to others (steal, proc(5)).
 processor_time() { awk '/^cpu /{ print $2 + $3 + $4 + $7 + $8 + $9, $9 }' /proc/stat; }
 
-# stolen_since WANTED STOLEN: percent of what was wanted since processor_time said that.
-stolen_since() {
+# say_stolen_since WANTED STOLEN: what processor_time said then.
+say_stolen_since() {
 	local wanted stolen
 	read -r wanted stolen < <(processor_time)
-	echo $((100 * (stolen - $2) / (wanted - $1 + 1)))
+	echo "other machines had $((100 * (stolen - $2) / (wanted - $1 + 1))) % of the processor time that this one wanted"
 }

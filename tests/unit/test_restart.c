@@ -29,7 +29,7 @@ static void start_anew(struct nvmf_queue **queues, unsigned int n)
 	struct config_diag diag;
 
 	wait_until_saved();
-	restart_stopping(target);
+	target_shut_down(target, true);
 	for (unsigned int i = 0; i < n; i++)
 		drop_queue(queues[i]);
 	target_destroy(target);
