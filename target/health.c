@@ -221,7 +221,7 @@ void health_stop(struct target *t)
 		job->joined = true; /* and its message has been posted */
 	}
 	while (!LIST_EMPTY(&t->health.jobs))
-		reactor_run_messages(control_reactor(t));
+		reactor_await_messages(control_reactor(t));
 }
 
 void health_forget(struct namespace *ns)

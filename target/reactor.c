@@ -98,6 +98,12 @@ unsigned int reactor_run_messages(struct reactor *r)
 	return n;
 }
 
+void reactor_await_messages(struct reactor *r)
+{
+	if (reactor_run_messages(r) == 0)
+		usleep(1000);
+}
+
 /* Return: all was taken. The kernel may lack memory for a moment (-EAGAIN); who is about to sleep
  * must not then. */
 static bool submit(struct reactor *r)

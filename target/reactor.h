@@ -181,6 +181,10 @@ static inline uint64_t reactor_now_ns(struct reactor *r)
  * time. The loop does it by itself; this is for the end. @r's thread. Return: how many. */
 unsigned int reactor_run_messages(struct reactor *r);
 
+/** reactor_await_messages() - the same, and a millisecond of sleep where there were none: for who
+ * waits at the end until other threads are done. @r's thread. */
+void reactor_await_messages(struct reactor *r);
+
 /** reactor_is_current() - is this @r's thread? For assertions. */
 bool reactor_is_current(const struct reactor *r);
 

@@ -365,7 +365,7 @@ void restart_fini(struct target *t)
 {
 	__atomic_store_n(&t->stopping, true, __ATOMIC_RELAXED);
 	while (t->restart.controllers.saving || t->restart.discovery.saving)
-		(void)reactor_run_messages(control_reactor(t));
+		reactor_await_messages(control_reactor(t));
 	free(t->restart.found);
 }
 

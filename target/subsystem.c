@@ -150,8 +150,10 @@ void target_destroy(struct target *t)
 {
 	if (!t)
 		return;
-	/* maybe about trouble; and removed namespaces wait for their reactors */
-	while (reactor_run_messages(control_reactor(t)) || !target_let_go(t) || t->nretiring)
+	/* removed namespaces wait for their reactors; and what is left may be about trouble */
+	while (!target_let_go(t) || t->nretiring)
+		reactor_await_messages(control_reactor(t));
+	while (reactor_run_messages(control_reactor(t)))
 		;
 	target_stop_remapping(t);
 	health_stop(t);
