@@ -131,6 +131,9 @@ verified_io() {
 	grep -q 'err= 0' /tmp/fio.log || fail "fio on $device: $(cat /tmp/fio.log)"
 }
 
+# For a load beside what is tested: writes in bursts, that the emulated processors have time for both.
+BURSTS=(--thinktime=100000 --thinktime_blocks=64)
+
 # verify_until FILE DEVICE [FIO-OPTION...]: passes of verified I/O on 32 MiB, one after the other, until FILE exists. To be run
 # in the background; its exit code says whether all of them were right. (With time_based, fio never comes to its verify phase.)
 verify_until() {
@@ -138,7 +141,7 @@ verify_until() {
 	shift 2
 	until [ -e "$stop" ]; do
 		fio --name=on --filename="$device" --direct=1 --ioengine=io_uring --iodepth=16 --rw=randwrite --bs=16k --size=32m --offset=512m \
-			--verify=crc32c --verify_fatal=1 --do_verify=1 --verify_state_save=0 --serialize_overlap=1 --randseed=$((passes + 1)) "$@" \
+			--verify=crc32c --verify_fatal=1 --do_verify=1 --verify_state_save=0 --serialize_overlap=1 --randseed=$((passes + 1)) "${BURSTS[@]}" "$@" \
 			--output=/tmp/fio-on.log && grep -q 'err= 0' /tmp/fio-on.log || return 1
 		passes=$((passes + 1))
 	done
