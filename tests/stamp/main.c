@@ -36,6 +36,7 @@ static void print_help(void)
 	       "  -z, --size BYTES     and its length (default: to the end)\n"
 	       "  -d, --depth N        operations at a time, 1 to %u (default 8)\n"
 	       "  -r, --reads PERCENT  of the random operations (default 40)\n"
+	       "  -R, --rate BYTES     that many a second at most (also as 4M), to leave time for others\n"
 	       "  -S, --seed N         the same operations for the same seed (default 1)\n"
 	       "  -t, --seconds N      how long to write and read at random\n"
 	       "  -n, --blocks N       until that many blocks were written (default without -t: 100000)\n"
@@ -70,14 +71,23 @@ static bool bytes(const char *text, uint64_t *ret)
 }
 
 static const struct option options[] = {
-	{ "host", required_argument, NULL, 'H' },    { "nsid", required_argument, NULL, 'N' },
-	{ "block", required_argument, NULL, 'b' },   { "offset", required_argument, NULL, 'o' },
-	{ "size", required_argument, NULL, 'z' },    { "depth", required_argument, NULL, 'd' },
-	{ "reads", required_argument, NULL, 'r' },   { "seed", required_argument, NULL, 'S' },
-	{ "seconds", required_argument, NULL, 't' }, { "blocks", required_argument, NULL, 'n' },
-	{ "ledger", required_argument, NULL, 'l' },  { "check", no_argument, NULL, 'c' },
-	{ "errors", no_argument, NULL, 'e' },        { "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, 'V' },       { 0 },
+	{ "host", required_argument, NULL, 'H' },
+	{ "nsid", required_argument, NULL, 'N' },
+	{ "block", required_argument, NULL, 'b' },
+	{ "offset", required_argument, NULL, 'o' },
+	{ "size", required_argument, NULL, 'z' },
+	{ "depth", required_argument, NULL, 'd' },
+	{ "reads", required_argument, NULL, 'r' },
+	{ "rate", required_argument, NULL, 'R' },
+	{ "seed", required_argument, NULL, 'S' },
+	{ "seconds", required_argument, NULL, 't' },
+	{ "blocks", required_argument, NULL, 'n' },
+	{ "ledger", required_argument, NULL, 'l' },
+	{ "check", no_argument, NULL, 'c' },
+	{ "errors", no_argument, NULL, 'e' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ 0 },
 };
 
 static bool set_number(struct work_options *o, int opt, uint64_t n)
@@ -101,6 +111,9 @@ static bool set_number(struct work_options *o, int opt, uint64_t n)
 	case 'r':
 		o->read_percent = (unsigned int)n;
 		return n <= 100;
+	case 'R':
+		o->rate = n;
+		return n >= STAMP_BLOCK_MAX;
 	case 'S':
 		o->run.seed = n;
 		return true;
@@ -121,7 +134,8 @@ static int parse(struct work_options *o, int argc, char **argv)
 	uint64_t n;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "H:N:b:o:z:d:r:S:t:n:l:ceh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "H:N:b:o:z:d:r:R:S:t:n:l:ceh", options, NULL)) !=
+	       -1) {
 		bool good = true;
 
 		if (opt == 'h') {

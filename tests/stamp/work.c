@@ -37,17 +37,23 @@ struct work {
 	uint8_t *memory;
 	uint64_t first_lba, next; /* next: of fill and of the last reading */
 	uint64_t random, end_ms, synced_ms;
+	uint64_t due_us; /* when the rate allows the next random operation */
 	unsigned int out, lines;
 	int fd, failed; /* failed: negative errno of what is no I/O error */
 	bool has_ring, is_last_reading;
 };
 
-static uint64_t now_ms(void)
+static uint64_t now_us(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static uint64_t now_ms(void)
+{
+	return now_us() / 1000;
 }
 
 /* ---- what is found ----------------------------------------------------------------------------
@@ -241,6 +247,27 @@ static bool next_random(struct work *w, struct op *ret)
 	       (!w->o->blocks || w->r->written < w->o->blocks);
 }
 
+/* Time that was lost is not made up for: after a fault there is no burst. */
+static void wait_for_rate(struct work *w, const struct op *op)
+{
+	uint64_t now = now_us();
+
+	if (w->due_us > now)
+		usleep((useconds_t)(w->due_us - now)); /* or until a signal */
+	else
+		w->due_us = now;
+	w->due_us += (uint64_t)op->n * w->run.block_len * 1000000 / w->o->rate;
+}
+
+static bool next_paced(struct work *w, struct op *ret)
+{
+	if (!next_random(w, ret))
+		return false;
+	if (w->o->rate)
+		wait_for_rate(w, ret);
+	return true;
+}
+
 /* From next on, as many blocks as one operation takes; @unwritten: only such. */
 static bool next_in_order(struct work *w, bool unwritten, struct op *ret)
 {
@@ -354,7 +381,7 @@ static void do_work(struct work *w)
 			(unsigned long long)w->r->written, w->run.block_len);
 		fflush(o->out);
 		w->end_ms = o->seconds ? now_ms() + 1000u * o->seconds : 0;
-		run_phase(w, next_random);
+		run_phase(w, next_paced);
 	}
 	w->is_last_reading = true;
 	run_phase(w, next_to_read);

@@ -25,6 +25,7 @@ struct work_options {
 	const char *ledger;   /* NULL: in memory */
 	unsigned int depth;
 	unsigned int read_percent;
+	uint64_t rate; /* of the random part, bytes a second at most; 0: as fast as it goes */
 	/* the random part ends with the first of these; 0: without */
 	uint64_t blocks; /* written */
 	unsigned int seconds;

@@ -73,6 +73,26 @@ START_TEST(what_it_writes_it_finds_good)
 }
 END_TEST
 
+START_TEST(a_rate_is_not_exceeded)
+{
+	struct work_options o = options_of(512);
+	struct work_result r;
+	uint64_t began;
+
+	write_all(512);
+	o.ledger = NULL;
+	o.read_percent = 0;
+	o.rate = 4 << 20;
+	o.blocks = NBLOCKS + 2048; /* those that fill it, and 1 MiB more */
+	began = now_us();
+	ck_assert_int_eq(work_run(&o, &r), 0);
+	ck_assert(work_is_ok(&o, &r));
+	ck_assert_uint_ge(r.written, o.blocks);
+	/* the last operation, of at most the whole 256 KiB, is not waited for */
+	ck_assert_uint_ge(now_us() - began, 1000000 * 3 / 16);
+}
+END_TEST
+
 /* ---- the spoilers -----------------------------------------------------------------------------
  */
 
@@ -403,6 +423,7 @@ int main(void)
 	tcase_add_loop_test(t, what_is_not_seen_is_not_ok, 0,
 			    sizeof(outcomes) / sizeof(outcomes[0]));
 	tcase_add_test(t, the_same_seed_gives_the_same_operations);
+	tcase_add_test(t, a_rate_is_not_exceeded);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
