@@ -25,7 +25,7 @@ fail() {
 	exit 1
 }
 
-step() { echo "* $*"; }
+step() { echo "* $SECONDS s: $*"; }
 
 # wait_for SECONDS WHAT COMMAND...: until COMMAND succeeds.
 wait_for() {
@@ -119,9 +119,9 @@ disconnect_host() {
 # 512 B to 1 MiB, mixed; a caller may want another mix. Each job has its own part of the drive, so that no two writes overlap.
 MIXED=${MIXED:-512/12:1k/12:3k/12:4k/12:12k/12:64k/12:100k/8:256k/10:1m/10}
 
-# verified_io DEVICE [SIZE-PER-JOB [FIO-OPTION...]]: random writes of mixed sizes, then every byte read and compared.
+# verified_io DEVICE [SIZE-PER-JOB (12m, or SIZE) [FIO-OPTION...]]: random writes of mixed sizes, then every byte read and compared.
 verified_io() {
-	local device=$1 size=${2:-12m}
+	local device=$1 size=${2:-${SIZE:-12m}}
 	shift $(($# > 2 ? 2 : $#))
 	fio --name=verify --filename="$device" --direct=1 --ioengine=io_uring --iodepth=32 --numjobs=2 \
 		--rw=randwrite --bssplit="$MIXED" --size="$size" --offset_increment=256m \
@@ -131,22 +131,49 @@ verified_io() {
 	grep -q 'err= 0' /tmp/fio.log || fail "fio on $device: $(cat /tmp/fio.log)"
 }
 
-# For a load beside what is tested: writes in bursts, that the emulated processors have time for both.
-BURSTS=(--thinktime=100000 --thinktime_blocks=64)
+# stamp_on NSID DEVICE [OPTION...]: a load beside what is tested, until end_stamp NSID: nvmf-stamp, slow enough that the emulated
+# processors have time for both.
+declare -A stamps=() stamped=()
+stamp_on() {
+	"$BUILD/tests/stamp/nvmf-stamp" --nsid "$1" --seconds 1000000 --depth 4 --rate 2M "${@:3}" "$2" >"/tmp/stamp-$1.log" 2>&1 &
+	stamps[$1]=$! stamped[$1]=/sys/class/block/${2##*/}/stat
+}
 
-# verify_until FILE DEVICE [FIO-OPTION...]: passes of verified I/O on 32 MiB, one after the other, until FILE exists. To be run
-# in the background; its exit code says whether all of them were right. (With time_based, fio never comes to its verify phase.)
-verify_until() {
-	local stop=$1 device=$2 passes=0
-	shift 2
-	until [ -e "$stop" ]; do
-		fio --name=on --filename="$device" --direct=1 --ioengine=io_uring --iodepth=16 --rw=randwrite --bs=16k --size=32m --offset=512m \
-			--verify=crc32c --verify_fatal=1 --do_verify=1 --verify_state_save=0 --serialize_overlap=1 --randseed=$((passes + 1)) "${BURSTS[@]}" "$@" \
-			--output=/tmp/fio-on.log && grep -q 'err= 0' /tmp/fio-on.log || return 1
-		passes=$((passes + 1))
+stamp_pids() { [ ${#stamps[@]} -eq 0 ] || echo "${stamps[@]}"; }
+
+stamps_run() {
+	local nsid
+	for nsid in "${!stamps[@]}"; do
+		kill -0 "${stamps[$nsid]}" 2>/dev/null || fail "stamp on namespace $nsid: $(tail -n 20 "/tmp/stamp-$nsid.log")"
 	done
-	echo "  $passes passes of verified I/O meanwhile"
-	[ $passes -gt 0 ]
+}
+
+# stamps_go_on: each has filled its part and written 1 MiB from now on, and none has found anything wrong.
+stamps_go_on() {
+	local nsid
+	local -A before=()
+	sectors() { awk '{ print $7 }' "${stamped[$1]}"; }
+	more_sectors() { [ "$(sectors "$1")" -gt $((before[$1] + 2048)) ] || ! kill -0 "${stamps[$1]}" 2>/dev/null; }
+	filled() { grep -q ' filled$' "/tmp/stamp-$1.log" || ! kill -0 "${stamps[$1]}" 2>/dev/null; }
+	for nsid in "${!stamps[@]}"; do wait_for 120 "stamps all over namespace $nsid" filled "$nsid"; done
+	for nsid in "${!stamps[@]}"; do before[$nsid]=$(sectors "$nsid"); done
+	for nsid in "${!stamps[@]}"; do wait_for 120 "stamps on namespace $nsid" more_sectors "$nsid"; done
+	stamps_run
+}
+
+end_stamp() { # NSID
+	local nsid=$1 rc=0
+	kill -TERM "${stamps[$nsid]}"
+	wait "${stamps[$nsid]}" || rc=$?
+	unset "stamps[$nsid]"
+	sed "s/^/  namespace $nsid: /" "/tmp/stamp-$nsid.log"
+	[ $rc -eq 0 ] || fail "the stamps of namespace $nsid"
+	grep -q '^stamp: ok, ' "/tmp/stamp-$nsid.log" || fail "no verdict of namespace $nsid"
+}
+
+end_stamps() {
+	local each
+	for each in "${!stamps[@]}"; do end_stamp "$each"; done
 }
 
 # staged NSID DIRECTION: the places and shares in the daemon's last table, one a line.
